@@ -1,0 +1,280 @@
+//! Why a chain does not verify: what was presented, what was expected, what to do.
+
+use std::fmt;
+
+use crate::identity::{SpiffeIdError, Timestamp, TrustDomain};
+use crate::reason::Reason;
+
+/// The part that the holder of a chain plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It connected to us, or we connect with it.
+    Client,
+    /// It was connected to, or we accept with it.
+    Server,
+}
+
+impl Role {
+    /// `client` or `server`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a leaf certificate claims. Nobody has vouched for it: fit for a log, never for a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presented {
+    /// The first of: URI SANs, DNS SANs, IP SANs, e-mail SANs, the subject.
+    pub name: String,
+    /// The serial number in lowercase hex.
+    pub serial: String,
+    /// The issuer's distinguished name.
+    pub issuer: String,
+    /// SHA-256 of the certificate in lowercase hex.
+    pub sha256: String,
+}
+
+impl fmt::Display for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` (serial {}, issued by `{}`)",
+            self.name, self.serial, self.issuer
+        )
+    }
+}
+
+/// A chain that does not verify.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{role} presented {presented}: {fault}")]
+#[non_exhaustive]
+pub struct ChainError {
+    /// What its leaf claims.
+    pub presented: Presented,
+    /// The role it was presented for.
+    pub role: Role,
+    /// What is wrong with it.
+    #[source]
+    pub fault: ChainFault,
+}
+
+impl ChainError {
+    /// The stable name of what is wrong.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.fault.reason()
+    }
+
+    /// What an operator can do next, in one sentence.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        self.fault.remedy()
+    }
+}
+
+/// What is wrong with a chain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainFault {
+    /// X509-SVID §2: an X509-SVID has exactly one URI SAN.
+    #[error("it has {found} URI SANs, expected exactly one")]
+    AmbiguousIdentity {
+        /// How many URI SANs it has, decodable or not.
+        found: usize,
+    },
+    /// An issuer in the path is not a CA, may not sign certificates, or sits too deep (RFC 5280 §4.2.1.9, §4.2.1.3).
+    #[error("an issuer in its path may not act as one: {detail}")]
+    CaConstraint {
+        /// Which constraint.
+        detail: String,
+    },
+    /// A certificate is past its `notAfter` (RFC 5280 §4.1.2.5).
+    #[error("`{subject}` expired at {not_after}, it is {now}")]
+    Expired {
+        /// Whose certificate.
+        subject: String,
+        /// When it expired.
+        not_after: Timestamp,
+        /// The time it was judged at.
+        now: Timestamp,
+    },
+    /// Its URI SAN begins as a SPIFFE ID and is none (SPIFFE-ID §2).
+    #[error("its URI SAN `{uri}` is not a SPIFFE ID")]
+    InvalidSpiffeId {
+        /// The name, with what is not printable escaped.
+        uri: String,
+        /// What is wrong with it.
+        #[source]
+        source: SpiffeIdError,
+    },
+    /// It cannot be decoded, or is not X.509 v3.
+    #[error("malformed certificate: {detail}")]
+    Malformed {
+        /// What the decoder found.
+        detail: String,
+    },
+    /// A name lies outside what an issuer in the path may issue (RFC 5280 §4.2.1.10).
+    #[error("a name lies outside the name constraints of an issuer")]
+    NameConstraint,
+    /// The server is not the one that was asked for (RFC 9525 §6).
+    #[error("it is valid for {}, expected `{expected}`", list(found))]
+    NameMismatch {
+        /// What was expected.
+        expected: String,
+        /// The names it has.
+        found: Vec<String>,
+    },
+    /// A CA certificate was presented as a leaf (X509-SVID §4.1, §4.3).
+    #[error("the leaf is a certificate authority: {detail}")]
+    NotEndEntity {
+        /// What makes it one.
+        detail: String,
+    },
+    /// A certificate is before its `notBefore`.
+    #[error("`{subject}` is not valid before {not_before}, it is {now}")]
+    NotYetValid {
+        /// Whose certificate.
+        subject: String,
+        /// When it begins.
+        not_before: Timestamp,
+        /// The time it was judged at.
+        now: Timestamp,
+    },
+    /// The chain is longer or larger than we read.
+    #[error("the chain is too large: {found}, the limit is {limit}")]
+    TooLarge {
+        /// What was found.
+        found: String,
+        /// What is allowed.
+        limit: String,
+    },
+    /// No trust anchor has issued it.
+    #[error(
+        "no trust anchor leads to its issuer `{issuer}`; trusted are {}",
+        list(anchors)
+    )]
+    UnknownIssuer {
+        /// The issuer that the last certificate of the chain names.
+        issuer: String,
+        /// The subjects of our anchors, the first few.
+        anchors: Vec<String>,
+    },
+    /// A signature algorithm or key kind is not supported.
+    #[error("unsupported algorithm: {detail}")]
+    UnsupportedAlgorithm {
+        /// Which.
+        detail: String,
+    },
+    /// A signature in the path is not by the key that we know under the issuer's name.
+    #[error("its issuer `{issuer}` has the name of an authority we know, and another key")]
+    UntrustedKey {
+        /// The issuer that the last certificate of the chain names.
+        issuer: String,
+    },
+    /// SPIFFE Federation §7.3: an SVID is verified with the bundle of its own trust domain, and no other.
+    #[error("it belongs to trust domain `{found}`, {}", expected_domain(expected.as_ref()))]
+    WrongTrustDomain {
+        /// The trust domain that it names.
+        found: TrustDomain,
+        /// The trust domain of our bundle, if it has one.
+        expected: Option<TrustDomain>,
+    },
+    /// ExtendedKeyUsage is present without the purpose that the role needs (RFC 5280 §4.2.1.12).
+    #[error("it may not be used by a {role} (extended key usage)")]
+    WrongUsage {
+        /// The role.
+        role: Role,
+    },
+}
+
+impl ChainFault {
+    /// The stable name of what is wrong.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::AmbiguousIdentity { .. } => Reason::AmbiguousIdentity,
+            Self::CaConstraint { .. } => Reason::CaConstraint,
+            Self::Expired { .. } => Reason::Expired,
+            Self::InvalidSpiffeId { .. } => Reason::InvalidIdentity,
+            Self::Malformed { .. } | Self::TooLarge { .. } => Reason::MalformedCertificate,
+            Self::NameConstraint => Reason::NameConstraint,
+            Self::NameMismatch { .. } => Reason::NameMismatch,
+            Self::NotEndEntity { .. } => Reason::NotEndEntity,
+            Self::NotYetValid { .. } => Reason::NotYetValid,
+            Self::UnknownIssuer { .. } => Reason::UnknownIssuer,
+            Self::UnsupportedAlgorithm { .. } => Reason::UnsupportedAlgorithm,
+            Self::UntrustedKey { .. } => Reason::UntrustedKey,
+            Self::WrongTrustDomain { .. } => Reason::WrongTrustDomain,
+            Self::WrongUsage { .. } => Reason::WrongUsage,
+        }
+    }
+
+    /// What an operator can do next, in one sentence.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::AmbiguousIdentity { .. } => "reissue the certificate with one spiffe:// URI SAN",
+            Self::CaConstraint { .. } => {
+                "reissue the issuer with basicConstraints CA:TRUE, keyUsage keyCertSign and a path length that allows this depth"
+            }
+            Self::Expired { .. } => {
+                "renew the certificate; if the file on disk is newer, the holder has not reloaded it"
+            }
+            Self::InvalidSpiffeId { .. } => {
+                "reissue the certificate with a SPIFFE ID of the form spiffe://trust-domain/path"
+            }
+            Self::Malformed { .. } => "reissue the certificate as X.509 v3",
+            Self::NameConstraint => {
+                "issue from a CA whose name constraints permit this name; URI constraints cannot be evaluated and refuse every URI"
+            }
+            Self::NameMismatch { .. } => {
+                "dial a name that the certificate has, reissue it with the name that is dialled, or expect its SPIFFE ID"
+            }
+            Self::NotEndEntity { .. } => {
+                "issue a leaf (CA:FALSE, no keyCertSign, no cRLSign) from the CA and present that"
+            }
+            Self::NotYetValid { .. } => "check both clocks; issue with notBefore some minutes back",
+            Self::TooLarge { .. } => "present the leaf and its intermediates only",
+            Self::UnknownIssuer { .. } => {
+                "add the issuing CA to this side's trust bundle, or append the missing intermediate to the chain that is presented"
+            }
+            Self::UnsupportedAlgorithm { .. } => {
+                "reissue with ECDSA P-256 and SHA-256, or RSA of 2048 bits or more"
+            }
+            Self::UntrustedKey { .. } => {
+                "the CA was made anew under its old name: give both sides the same trust bundle"
+            }
+            Self::WrongTrustDomain { .. } => {
+                "say the trust domain of the bundle, or federate with the peer's by giving its own bundle"
+            }
+            Self::WrongUsage { .. } => {
+                "reissue with extended key usages clientAuth and serverAuth; public CAs no longer issue clientAuth"
+            }
+        }
+    }
+}
+
+fn list(items: &[String]) -> String {
+    if items.is_empty() {
+        "nothing".into()
+    } else {
+        format!("`{}`", items.join("`, `"))
+    }
+}
+
+fn expected_domain(expected: Option<&TrustDomain>) -> String {
+    match expected {
+        Some(domain) => format!("expected `{domain}`"),
+        None => "and our bundle has none: it verifies peers by name only".into(),
+    }
+}
