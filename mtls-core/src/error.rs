@@ -114,6 +114,12 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
     },
+    /// A trust bundle holds a private key: whoever could read the bundle has it.
+    #[error("trust bundle `{path}` holds a private key")]
+    KeyInBundle {
+        /// The bundle.
+        path: PathBuf,
+    },
     /// The private key belongs to none of the certificates.
     #[error(
         "the private key in `{key}` (public key SHA-256 {key_sha256}) belongs to none of the certificates in `{chain}` \
@@ -165,6 +171,9 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
     },
+    /// No crypto provider was given, and no feature brings one.
+    #[error("no crypto provider")]
+    NoCryptoProvider,
     /// New credentials can no longer play a role that the current ones do.
     #[error("the new credentials cannot be used as a {role}, and the current ones can")]
     RoleLost {
@@ -206,6 +215,7 @@ impl LoadError {
             Self::ChainEmpty { .. }
             | Self::DirectoryUnrecognized { .. }
             | Self::FileEmpty { .. }
+            | Self::KeyInBundle { .. }
             | Self::PemMalformed { .. }
             | Self::PemTruncated { .. } => Reason::MalformedFile,
             Self::ChainNotTrusted { source } | Self::RoleLost { source, .. } => source.reason(),
@@ -218,7 +228,8 @@ impl LoadError {
             Self::KeyMissing { .. } | Self::KeySeveral { .. } | Self::KeyUnsupported { .. } => {
                 Reason::KeyUnusable
             }
-            Self::SourceEnded => Reason::Timeout,
+            Self::NoCryptoProvider => Reason::UnsupportedAlgorithm,
+            Self::SourceEnded => Reason::SourceEnded,
             Self::UnstableFiles { .. } => Reason::UnstableFiles,
             Self::WaitTimeout { source, .. } => source.reason(),
         }
@@ -261,6 +272,9 @@ impl LoadError {
             Self::KeyEncrypted { .. } => {
                 "store it unencrypted: `openssl pkcs8 -topk8 -nocrypt -in KEY -out KEY.new`"
             }
+            Self::KeyInBundle { .. } => {
+                "replace that key, which has been handed around, and keep CA certificates alone in the bundle"
+            }
             Self::KeyMismatch { .. } => {
                 "issue key and certificate together, or wait for the writer to finish both files"
             }
@@ -269,6 +283,9 @@ impl LoadError {
             }
             Self::KeySeveral { .. } => "leave the one key that belongs to the leaf",
             Self::KeyUnsupported { .. } => "issue an ECDSA P-256 key, which every stack supports",
+            Self::NoCryptoProvider => {
+                "pass one to the source's builder, or turn on the feature `aws-lc-rs` or `ring`"
+            }
             Self::PemMalformed { .. } | Self::PemTruncated { .. } => {
                 "write the file whole and rename it into place; if it stays so, write it again from the issuer"
             }
@@ -303,8 +320,10 @@ impl LoadError {
             | Self::FileTooLarge { .. }
             | Self::FileUnreadable { .. }
             | Self::KeyEncrypted { .. }
+            | Self::KeyInBundle { .. }
             | Self::KeySeveral { .. }
             | Self::KeyUnsupported { .. }
+            | Self::NoCryptoProvider
             | Self::RoleLost { .. }
             | Self::SourceEnded
             | Self::WaitTimeout { .. } => false,
@@ -385,6 +404,28 @@ impl fmt::Display for AnchorFault {
                 write!(f, "`{subject}` is not valid before {not_before}")
             }
         }
+    }
+}
+
+/// An error and its causes on one line, for a log.
+///
+/// ```
+/// # use mtls_core::{Chained, SpiffePattern};
+/// let error = "spiffe://TD/x".parse::<SpiffePattern>().unwrap_err();
+/// assert!(Chained(&error).to_string().starts_with(&error.to_string()));
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Chained<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 

@@ -81,6 +81,8 @@ reasons! {
     RefusedByPeer = "refused_by_peer",
     /// The handshake was given up so that newer ones could proceed.
     Shed = "shed",
+    /// A credential source has ended, or its runtime has.
+    SourceEnded = "source_ended",
     /// Something did not happen in time.
     Timeout = "timeout",
     /// The peer broke the TLS protocol.

@@ -1,7 +1,14 @@
 //! Who a verified peer is.
 
+pub(crate) mod certificate;
+mod mesh;
+mod peer;
+pub(crate) mod profile;
 mod spiffe;
 mod time;
 
+pub use mesh::{KubernetesServiceAccount, MeshForm};
+pub use peer::PeerIdentity;
+pub(crate) use spiffe::SCHEME;
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use time::{Timestamp, Validity};

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use crate::identity::{SpiffeIdError, Timestamp, TrustDomain};
+use rustls_pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
+
+use crate::identity::certificate::hex;
+use crate::identity::{SpiffeId, SpiffeIdError, Timestamp, TrustDomain};
 use crate::reason::Reason;
 
 /// The part that the holder of a chain plays.
@@ -44,6 +48,22 @@ pub struct Presented {
     pub sha256: String,
 }
 
+impl Presented {
+    /// For a chain that cannot be read: only its fingerprint is certain.
+    pub(crate) fn unreadable(leaf: Option<&CertificateDer<'_>>) -> Self {
+        let unknown = || String::from("(unreadable)");
+        let sha256 = leaf
+            .map(|der| hex(&Sha256::digest(der.as_ref())))
+            .unwrap_or_default();
+        Self {
+            name: unknown(),
+            serial: unknown(),
+            issuer: unknown(),
+            sha256,
+        }
+    }
+}
+
 impl fmt::Display for Presented {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -60,7 +80,7 @@ impl fmt::Display for Presented {
 #[non_exhaustive]
 pub struct ChainError {
     /// What its leaf claims.
-    pub presented: Presented,
+    pub presented: Box<Presented>,
     /// The role it was presented for.
     pub role: Role,
     /// What is wrong with it.
@@ -169,6 +189,15 @@ pub enum ChainFault {
         /// The subjects of our anchors, the first few.
         anchors: Vec<String>,
     },
+    /// Its SPIFFE ID names a trust domain and nobody in it (X509-SVID §5.2).
+    #[error("its SPIFFE ID `{id}` has no path")]
+    SpiffeIdWithoutPath {
+        /// The SPIFFE ID.
+        id: SpiffeId,
+    },
+    /// Its URI SAN cannot be decoded, so that nobody can say whom it names (RFC 5280 §4.2.1.6: an IA5String).
+    #[error("its URI SAN is not ASCII text")]
+    UndecodableUri,
     /// A signature algorithm or key kind is not supported.
     #[error("unsupported algorithm: {detail}")]
     UnsupportedAlgorithm {
@@ -198,6 +227,14 @@ pub enum ChainFault {
 }
 
 impl ChainFault {
+    /// An anchor that webpki used and our table does not hold: cannot be, and must not pass if it is.
+    pub(crate) fn anchor_unknown() -> Self {
+        Self::UnknownIssuer {
+            issuer: "(no anchor of ours)".into(),
+            anchors: Vec::new(),
+        }
+    }
+
     /// The stable name of what is wrong.
     #[must_use]
     pub fn reason(&self) -> Reason {
@@ -205,9 +242,12 @@ impl ChainFault {
             Self::AmbiguousIdentity { .. } => Reason::AmbiguousIdentity,
             Self::CaConstraint { .. } => Reason::CaConstraint,
             Self::Expired { .. } => Reason::Expired,
-            Self::InvalidSpiffeId { .. } => Reason::InvalidIdentity,
+            Self::InvalidSpiffeId { .. }
+            | Self::SpiffeIdWithoutPath { .. }
+            | Self::UndecodableUri => Reason::InvalidIdentity,
             Self::Malformed { .. } | Self::TooLarge { .. } => Reason::MalformedCertificate,
             Self::NameConstraint => Reason::NameConstraint,
+            Self::NameMismatch { found, .. } if found.is_empty() => Reason::NoSan,
             Self::NameMismatch { .. } => Reason::NameMismatch,
             Self::NotEndEntity { .. } => Reason::NotEndEntity,
             Self::NotYetValid { .. } => Reason::NotYetValid,
@@ -230,7 +270,9 @@ impl ChainFault {
             Self::Expired { .. } => {
                 "renew the certificate; if the file on disk is newer, the holder has not reloaded it"
             }
-            Self::InvalidSpiffeId { .. } => {
+            Self::InvalidSpiffeId { .. }
+            | Self::SpiffeIdWithoutPath { .. }
+            | Self::UndecodableUri => {
                 "reissue the certificate with a SPIFFE ID of the form spiffe://trust-domain/path"
             }
             Self::Malformed { .. } => "reissue the certificate as X.509 v3",

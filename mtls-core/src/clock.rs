@@ -1,0 +1,14 @@
+//! The only place that reads the wall clock.
+//!
+//! Everything that decides takes `now` as an argument; the callers that have none get it here.
+
+use rustls_pki_types::UnixTime;
+
+/// The current time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the clock"
+)]
+pub(crate) fn now() -> UnixTime {
+    UnixTime::now()
+}

@@ -1,0 +1,27 @@
+//! What is on disk: which files, read whole and consistently, taken out of their PEM, and watched.
+//!
+//! From the outside in: [`CredentialFiles`] says which files make up a set, `file_set` reads them as of one moment,
+//! `pem` turns their bytes into certificates and a key, `watch` says when to read again. Whether what was read is any
+//! good is not known here.
+
+mod armor;
+mod file_set;
+mod layout;
+mod links;
+mod pem;
+mod read;
+mod watch;
+#[cfg(feature = "notify")]
+mod watch_set;
+#[cfg(feature = "notify")]
+mod watcher;
+
+#[cfg(test)]
+mod fixture;
+
+pub(crate) use file_set::{FileSet, Fingerprint, is_atomic, read_set};
+pub use layout::{CredentialFiles, Layout};
+pub(crate) use pem::{bundle, chain, key};
+pub(crate) use read::FileContent;
+pub(crate) use watch::Subscription;
+pub use watch::{PollCause, WatchMode};

@@ -1,0 +1,302 @@
+//! What a certificate says, read once.
+//!
+//! Nothing here is an identity: a certificate that nobody verified says whatever its maker liked.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use rustls_pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
+
+use super::time::{Timestamp, Validity};
+use crate::verify::Presented;
+
+/// A certificate's contents, in our own terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Certificate {
+    pub(crate) subject: String,
+    pub(crate) issuer: String,
+    pub(crate) common_name: Option<String>,
+    /// Lowercase hex, without leading zeros.
+    pub(crate) serial: String,
+    pub(crate) validity: Validity,
+    pub(crate) sha256: [u8; 32],
+    /// DER of the SubjectPublicKeyInfo.
+    pub(crate) spki: Vec<u8>,
+    /// DER of the subject and the issuer, which is how path building compares them.
+    pub(crate) subject_der: Vec<u8>,
+    pub(crate) issuer_der: Vec<u8>,
+    pub(crate) names: SubjectAltNames,
+    pub(crate) is_ca: bool,
+    pub(crate) path_len: Option<u32>,
+    pub(crate) key_usage: Option<KeyUsage>,
+}
+
+/// The names of a certificate, by kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SubjectAltNames {
+    pub(crate) uris: Vec<UriName>,
+    /// As written, but in lowercase.
+    pub(crate) dns: Vec<String>,
+    pub(crate) ips: Vec<IpAddr>,
+    pub(crate) emails: Vec<String>,
+}
+
+/// A URI name. One that cannot be decoded is still one: it counts where URI names are counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum UriName {
+    /// RFC 5280 §4.2.1.6: an IA5String, so ASCII.
+    Text(String),
+    Undecodable,
+}
+
+/// The bits of KeyUsage that somebody here asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyUsage {
+    pub(crate) key_cert_sign: bool,
+    pub(crate) crl_sign: bool,
+}
+
+impl Certificate {
+    /// Reads a certificate; the error is what the decoder found.
+    pub(crate) fn parse(der: &CertificateDer<'_>) -> Result<Self, String> {
+        let (rest, cert) =
+            X509Certificate::from_der(der).map_err(|error| format!("not X.509: {error}"))?;
+        if !rest.is_empty() {
+            return Err(format!("{} bytes after its end", rest.len()));
+        }
+        // Each of these is an error if the extension is there twice (RFC 5280 §4.2) or does not decode:
+        // whoever reads the first of two would see another certificate than whoever reads the second.
+        let constraints = cert
+            .basic_constraints()
+            .map_err(extension("basicConstraints"))?;
+        let key_usage = cert.key_usage().map_err(extension("keyUsage"))?;
+        let names = cert
+            .subject_alternative_name()
+            .map_err(extension("subjectAltName"))?;
+        Ok(Self {
+            subject: printable(&cert.subject().to_string()),
+            issuer: printable(&cert.issuer().to_string()),
+            common_name: common_name(cert.subject()),
+            serial: serial_hex(cert.raw_serial()),
+            validity: Validity {
+                not_before: Timestamp::from_unix(cert.validity().not_before.timestamp()),
+                not_after: Timestamp::from_unix(cert.validity().not_after.timestamp()),
+            },
+            sha256: Sha256::digest(der.as_ref()).into(),
+            spki: cert.public_key().raw.to_vec(),
+            subject_der: cert.subject().as_raw().to_vec(),
+            issuer_der: cert.issuer().as_raw().to_vec(),
+            names: names.map_or_else(SubjectAltNames::default, |san| {
+                SubjectAltNames::read(&san.value.general_names)
+            }),
+            is_ca: constraints.as_ref().is_some_and(|c| c.value.ca),
+            path_len: constraints.and_then(|c| c.value.path_len_constraint),
+            key_usage: key_usage.map(|usage| KeyUsage {
+                key_cert_sign: usage.value.key_cert_sign(),
+                crl_sign: usage.value.crl_sign(),
+            }),
+        })
+    }
+
+    /// RFC 5280 §4.2.1.3 and §4.2.1.9: a CA flag, and keyCertSign where KeyUsage is present.
+    pub(crate) fn may_sign_certificates(&self) -> bool {
+        self.is_ca && self.key_usage.is_none_or(|usage| usage.key_cert_sign)
+    }
+
+    pub(crate) fn is_self_issued(&self) -> bool {
+        self.subject_der == self.issuer_der
+    }
+
+    /// What a log may say of it before anybody has verified it.
+    pub(crate) fn presented(&self) -> Presented {
+        Presented {
+            name: self.display_name(),
+            serial: self.serial.clone(),
+            issuer: self.issuer.clone(),
+            sha256: hex(&self.sha256),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn empty(validity: Validity) -> Self {
+        Self {
+            subject: String::new(),
+            issuer: String::new(),
+            common_name: None,
+            serial: String::new(),
+            validity,
+            sha256: [0; 32],
+            spki: Vec::new(),
+            subject_der: Vec::new(),
+            issuer_der: Vec::new(),
+            names: SubjectAltNames::default(),
+            is_ca: false,
+            path_len: None,
+            key_usage: None,
+        }
+    }
+
+    fn display_name(&self) -> String {
+        let names = &self.names;
+        let uris: Vec<_> = names.uris.iter().map(ToString::to_string).collect();
+        if !uris.is_empty() {
+            return uris.join(", ");
+        }
+        let first = names.dns.first().cloned();
+        first
+            .or_else(|| names.ips.first().map(ToString::to_string))
+            .or_else(|| names.emails.first().cloned())
+            .unwrap_or_else(|| self.subject.clone())
+    }
+}
+
+impl SubjectAltNames {
+    fn read(general_names: &[GeneralName<'_>]) -> Self {
+        let mut names = Self::default();
+        for name in general_names {
+            match name {
+                GeneralName::URI(uri) => names.uris.push(UriName::from_ia5(uri)),
+                GeneralName::Invalid(tag, _) if tag.0 == URI_TAG => {
+                    names.uris.push(UriName::Undecodable);
+                }
+                GeneralName::DNSName(name) if is_graphic(name) => {
+                    names.dns.push(name.to_ascii_lowercase());
+                }
+                GeneralName::RFC822Name(name) if is_graphic(name) => {
+                    names.emails.push((*name).to_owned());
+                }
+                GeneralName::IPAddress(bytes) => names.ips.extend(ip_address(bytes)),
+                // A name of another kind, or one that does not decode, identifies nobody here.
+                GeneralName::DNSName(_)
+                | GeneralName::RFC822Name(_)
+                | GeneralName::Invalid(..)
+                | GeneralName::OtherName(..)
+                | GeneralName::X400Address(_)
+                | GeneralName::DirectoryName(_)
+                | GeneralName::EDIPartyName(_)
+                | GeneralName::RegisteredID(_) => {}
+            }
+        }
+        names
+    }
+}
+
+impl UriName {
+    fn from_ia5(text: &str) -> Self {
+        if is_graphic(text) {
+            Self::Text(text.to_owned())
+        } else {
+            Self::Undecodable
+        }
+    }
+}
+
+impl fmt::Display for UriName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(uri) => f.write_str(uri),
+            Self::Undecodable => f.write_str("(undecodable URI)"),
+        }
+    }
+}
+
+/// Escapes what could forge a log line or a terminal sequence.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escape = c.is_control() || BIDI_CONTROLS.contains(&c);
+            let plain = (!escape).then_some(c);
+            let escaped = escape.then(|| c.escape_unicode());
+            plain.into_iter().chain(escaped.into_iter().flatten())
+        })
+        .collect()
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+fn extension(name: &'static str) -> impl Fn(x509_parser::error::X509Error) -> String {
+    move |error| format!("extension {name}: {error}")
+}
+
+fn common_name(subject: &X509Name<'_>) -> Option<String> {
+    let name = subject.iter_common_name().next()?;
+    name.as_str().ok().map(printable)
+}
+
+fn serial_hex(raw: &[u8]) -> String {
+    let text = hex(raw);
+    let trimmed = text.trim_start_matches('0');
+    if trimmed.is_empty() {
+        "0".into()
+    } else {
+        trimmed.into()
+    }
+}
+
+fn is_graphic(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_graphic() || byte == b' ')
+}
+
+fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+        return Some(IpAddr::V4(Ipv4Addr::from(v4)));
+    }
+    <[u8; 16]>::try_from(bytes)
+        .ok()
+        .map(|v6| IpAddr::V6(Ipv6Addr::from(v6)))
+}
+
+/// `uniformResourceIdentifier [6] IA5String` (RFC 5280 §4.2.1.6).
+const URI_TAG: u32 = 6;
+
+/// Characters that reorder what a terminal shows.
+const BIDI_CONTROLS: [char; 9] = [
+    '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}',
+    '\u{2069}',
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_forge_a_log_line_is_escaped() {
+        assert_eq!(printable("CN=a\nrefused"), "CN=a\\u{a}refused");
+        assert_eq!(printable("\u{1b}[31m\u{202e}x"), "\\u{1b}[31m\\u{202e}x");
+        assert_eq!(printable("CN=Grün, O=Bär"), "CN=Grün, O=Bär");
+    }
+
+    #[test]
+    fn serials_have_no_leading_zeros() {
+        assert_eq!(serial_hex(&[0x00, 0xff, 0x01]), "ff01");
+        assert_eq!(serial_hex(&[0x0a]), "a");
+        assert_eq!(serial_hex(&[0, 0]), "0");
+    }
+
+    #[test]
+    fn a_uri_that_is_no_ia5_string_is_undecodable_and_counts() {
+        let names = [
+            GeneralName::URI("spiffe://example.org/w"),
+            GeneralName::URI("spiffe://example.org/ü"),
+            GeneralName::Invalid(x509_parser::asn1_rs::Tag(6), b"\xff"),
+            GeneralName::Invalid(x509_parser::asn1_rs::Tag(2), b"\xff"),
+        ];
+        let read = SubjectAltNames::read(&names);
+        assert_eq!(read.uris.len(), 3);
+        assert!(read.dns.is_empty());
+    }
+}

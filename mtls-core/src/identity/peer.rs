@@ -1,0 +1,208 @@
+//! A verified peer.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+
+use super::certificate::{Certificate, UriName, hex};
+use super::mesh::KubernetesServiceAccount;
+use super::spiffe::SpiffeId;
+use super::time::{Timestamp, Validity};
+
+/// Who a peer is: what its leaf certificate says, once a chain to a trust anchor has been verified.
+///
+/// There is no way to make one but by verification. A clone costs one reference count. It holds no key material, and
+/// [`Display`](fmt::Display) is fit for a log: the SPIFFE ID if there is one, else the first DNS name, IP address or
+/// e-mail address, else the subject.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PeerIdentity(Arc<Inner>);
+
+#[derive(PartialEq, Eq)]
+struct Inner {
+    leaf: Certificate,
+    spiffe_id: Option<SpiffeId>,
+    kubernetes: Option<KubernetesServiceAccount>,
+    chain: Vec<CertificateDer<'static>>,
+    window: Validity,
+}
+
+impl PeerIdentity {
+    /// INVARIANT: called by `verify::chain` alone, when the path is verified and `spiffe_id` is what the leaf profile
+    /// made of this very leaf.
+    pub(crate) fn verified(
+        leaf: Certificate,
+        spiffe_id: Option<SpiffeId>,
+        chain: Vec<CertificateDer<'static>>,
+        window: Validity,
+    ) -> Self {
+        let kubernetes = match &spiffe_id {
+            Some(id) => KubernetesServiceAccount::from_spiffe_id(id),
+            // Several accounts on one certificate: which comes first is the issuer's whim.
+            None => {
+                let dns = leaf.names.dns.iter();
+                let mut accounts =
+                    dns.filter_map(|n| KubernetesServiceAccount::from_linkerd_name(n));
+                accounts.next().filter(|_| accounts.next().is_none())
+            }
+        };
+        Self(Arc::new(Inner {
+            leaf,
+            spiffe_id,
+            kubernetes,
+            chain,
+            window,
+        }))
+    }
+
+    /// The SPIFFE ID, for a peer with an X509-SVID.
+    #[must_use]
+    pub fn spiffe_id(&self) -> Option<&SpiffeId> {
+        self.0.spiffe_id.as_ref()
+    }
+
+    /// The DNS SANs, in lowercase and otherwise as written: `*.example.org` is a literal, nothing expands it.
+    #[must_use]
+    pub fn dns_names(&self) -> &[String] {
+        &self.0.leaf.names.dns
+    }
+
+    /// The IP address SANs.
+    #[must_use]
+    pub fn ip_addresses(&self) -> &[IpAddr] {
+        &self.0.leaf.names.ips
+    }
+
+    /// The e-mail SANs, as written.
+    #[must_use]
+    pub fn emails(&self) -> &[String] {
+        &self.0.leaf.names.emails
+    }
+
+    /// The URI SANs, the SPIFFE ID among them.
+    pub fn uris(&self) -> impl Iterator<Item = &str> {
+        self.0.leaf.names.uris.iter().filter_map(|uri| match uri {
+            UriName::Text(text) => Some(text.as_str()),
+            UriName::Undecodable => None,
+        })
+    }
+
+    /// The Kubernetes service account that the identity stands for, in Istio's or Linkerd's form.
+    #[must_use]
+    pub fn kubernetes(&self) -> Option<&KubernetesServiceAccount> {
+        self.0.kubernetes.as_ref()
+    }
+
+    /// The subject's common name, for display: it identifies nobody (RFC 9525 §2).
+    #[must_use]
+    pub fn common_name(&self) -> Option<&str> {
+        self.0.leaf.common_name.as_deref()
+    }
+
+    /// The subject's distinguished name, for display; control characters are escaped.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.0.leaf.subject
+    }
+
+    /// The issuer's distinguished name, for display; control characters are escaped.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.0.leaf.issuer
+    }
+
+    /// The serial number in lowercase hex, without leading zeros.
+    #[must_use]
+    pub fn serial(&self) -> &str {
+        &self.0.leaf.serial
+    }
+
+    /// When the leaf begins to be valid.
+    #[must_use]
+    pub fn not_before(&self) -> Timestamp {
+        self.0.leaf.validity.not_before
+    }
+
+    /// The last second at which the leaf is valid.
+    #[must_use]
+    pub fn not_after(&self) -> Timestamp {
+        self.0.leaf.validity.not_after
+    }
+
+    /// The span in which every certificate of the verified path is valid, the trust anchor's included.
+    #[must_use]
+    pub fn window(&self) -> Validity {
+        self.0.window
+    }
+
+    /// SHA-256 of the leaf certificate's DER.
+    #[must_use]
+    pub fn sha256(&self) -> &[u8; 32] {
+        &self.0.leaf.sha256
+    }
+
+    /// SHA-256 of the leaf certificate's DER, in lowercase hex.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        hex(self.sha256())
+    }
+
+    /// The chain as it was presented, leaf first, as DER.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.0.chain
+    }
+
+    /// The names that could answer to a server name, for an error to list.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let names = &self.0.leaf.names;
+        let uris = self.uris().map(ToOwned::to_owned);
+        let ips = names.ips.iter().map(ToString::to_string);
+        uris.chain(names.dns.iter().cloned()).chain(ips).collect()
+    }
+
+    pub(crate) fn certificate(&self) -> &Certificate {
+        &self.0.leaf
+    }
+
+    /// A peer with these names, for the rules' own tests; the rest of it is empty.
+    #[cfg(test)]
+    pub(crate) fn for_rule_tests(spiffe: Option<&str>, dns: &[&str]) -> Self {
+        let span = Validity {
+            not_before: Timestamp::from_unix(0),
+            not_after: Timestamp::from_unix(1),
+        };
+        let mut leaf = Certificate::empty(span);
+        leaf.names.dns = dns.iter().map(|name| name.to_ascii_lowercase()).collect();
+        Self::verified(leaf, spiffe.map(|id| id.parse().unwrap()), Vec::new(), span)
+    }
+}
+
+impl fmt::Display for PeerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(id) = self.spiffe_id() {
+            return fmt::Display::fmt(id, f);
+        }
+        let names = &self.0.leaf.names;
+        if let Some(name) = names.dns.first() {
+            return f.write_str(name);
+        }
+        if let Some(ip) = names.ips.first() {
+            return fmt::Display::fmt(ip, f);
+        }
+        f.write_str(names.emails.first().map_or(self.subject(), String::as_str))
+    }
+}
+
+impl fmt::Debug for PeerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerIdentity")
+            .field("name", &self.to_string())
+            .field("serial", &self.serial())
+            .field("issuer", &self.issuer())
+            .field("not_after", &self.not_after())
+            .field("sha256", &self.fingerprint())
+            .finish()
+    }
+}

@@ -1,0 +1,116 @@
+//! One verified generation.
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls_pki_types::UnixTime;
+
+use super::credentials::Credentials;
+use super::trust::{CaHints, Trust};
+use crate::identity::{Timestamp, TrustDomain};
+use crate::verify::{ChainError, Role};
+
+/// The credentials and the trust that one handshake sees, together.
+///
+/// INVARIANT: made by `judge` alone, which verified the credentials under a trust of this source, so that readers need
+/// not check again.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub(crate) generation: u64,
+    pub(crate) loaded_at: Timestamp,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) own_chain: Result<(), ChainError>,
+}
+
+impl Snapshot {
+    /// Which snapshot of its source this is, from 1.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// When it was loaded.
+    #[must_use]
+    pub fn loaded_at(&self) -> Timestamp {
+        self.loaded_at
+    }
+
+    /// What we present.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Whom we can authenticate.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.settings.provider
+    }
+}
+
+/// What a source was told once, and every one of its snapshots is verified and serves under.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) provider: Arc<CryptoProvider>,
+    pub(crate) trust_domain: Option<TrustDomain>,
+    pub(crate) own_chain: OwnChain,
+    pub(crate) hints: CaHints,
+}
+
+/// Whether our own chain has to verify under our own trust bundle before it is presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OwnChain {
+    /// It has to, in at least one role: ours and our peers' certificates come from one PKI. The default.
+    #[default]
+    Verified,
+    /// It comes from another PKI than our peers' (a public certificate for a server whose clients have private ones):
+    /// it has to match its key and be valid now.
+    FromAnotherPki,
+}
+
+impl Settings {
+    /// Judges our own chain as a peer with our trust would; the error is the one of the role that comes closest.
+    pub(crate) fn judge_own_chain(
+        &self,
+        credentials: &Credentials,
+        trust: &Trust,
+        now: UnixTime,
+    ) -> Roles {
+        match self.own_chain {
+            OwnChain::Verified => Roles {
+                server: credentials.verify(trust, Role::Server, now),
+                client: credentials.verify(trust, Role::Client, now),
+            },
+            OwnChain::FromAnotherPki => {
+                let valid = credentials.within_validity(now);
+                Roles {
+                    server: valid.clone(),
+                    client: valid,
+                }
+            }
+        }
+    }
+}
+
+/// In which roles a chain of ours is accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Roles {
+    pub(crate) server: Result<(), ChainError>,
+    pub(crate) client: Result<(), ChainError>,
+}
+
+impl Roles {
+    /// Ok if there is a role for it.
+    pub(crate) fn any(&self) -> Result<(), ChainError> {
+        match (&self.server, &self.client) {
+            (Ok(()), _) | (_, Ok(())) => Ok(()),
+            (Err(error), Err(_)) => Err(error.clone()),
+        }
+    }
+}

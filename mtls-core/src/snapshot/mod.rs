@@ -1,0 +1,24 @@
+//! One verified generation of credentials and trust; who writes it, who reads it.
+//!
+//! ```text
+//! material ──▶ judge ──▶ Snapshot ──▶ CredentialSource::current
+//!  (found)   (verified, each half apart)     (read by every handshake)
+//! ```
+
+mod credentials;
+mod generation;
+mod judge;
+mod material;
+mod publisher;
+mod reload;
+mod source;
+mod status;
+mod trust;
+
+pub use credentials::{CredentialMaterial, Credentials};
+pub use generation::{OwnChain, Snapshot};
+pub use material::TrustMaterial;
+pub use publisher::Publisher;
+pub use source::{Changes, CredentialSource, SourceBuilder};
+pub use status::{Expiry, Failure, Health, Part, Status};
+pub use trust::{Anchor, CaHints, Trust, TrustBundle};

@@ -1,0 +1,264 @@
+//! The only writer of snapshots.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use rustls_pki_types::UnixTime;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::credentials::CredentialMaterial;
+use super::generation::{Settings, Snapshot};
+use super::judge::{self, Offer, Patience, Verdict};
+use super::material::TrustMaterial;
+use super::status::{Failure, Record};
+use crate::clock;
+use crate::error::LoadError;
+use crate::files::{FileContent, WatchMode};
+use crate::identity::Timestamp;
+
+/// Publishes snapshots to a [`CredentialSource`](crate::CredentialSource): for material that does not come from files.
+///
+/// Everything is verified before it is published. What fails leaves the last good snapshot in place, and the source's
+/// status says so. Dropping the publisher leaves the source serving what was published last.
+#[derive(Debug)]
+pub struct Publisher {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What a publisher made of an offer.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) generation: u64,
+    pub(super) errors: Vec<LoadError>,
+    pub(super) trust_held: bool,
+}
+
+impl Publisher {
+    /// Publishes credentials and trust together; returns the generation that is served.
+    ///
+    /// # Errors
+    ///
+    /// What was not taken, and why. Credentials and trust are judged apart, so the other half may have been taken: the
+    /// source's status tells.
+    pub fn publish(
+        &self,
+        credentials: CredentialMaterial,
+        trust: TrustMaterial,
+    ) -> Result<u64, LoadError> {
+        self.offer_now(Offer {
+            credentials: Some(Ok(credentials)),
+            trust: Some(Ok(trust)),
+        })
+    }
+
+    /// Publishes new credentials and keeps the trust; returns the generation that is served.
+    ///
+    /// # Errors
+    ///
+    /// When the key does not match, the chain does not verify under the trust, or a role would be lost.
+    pub fn publish_credentials(&self, credentials: CredentialMaterial) -> Result<u64, LoadError> {
+        self.offer_now(Offer {
+            credentials: Some(Ok(credentials)),
+            trust: None,
+        })
+    }
+
+    /// Publishes a new trust and keeps the credentials; returns the generation that is served.
+    ///
+    /// A trust that no longer vouches for our own chain is published all the same: removing a root takes hold.
+    ///
+    /// # Errors
+    ///
+    /// When no certificate in it can be a trust anchor; or, after publishing, when our own chain does not verify.
+    pub fn publish_trust(&self, trust: TrustMaterial) -> Result<u64, LoadError> {
+        self.offer_now(Offer {
+            credentials: None,
+            trust: Some(Ok(trust)),
+        })
+    }
+
+    /// Verifies and publishes the first snapshot.
+    pub(super) fn open(
+        settings: Settings,
+        credentials: CredentialMaterial,
+        trust: &TrustMaterial,
+    ) -> Result<Self, LoadError> {
+        let now = clock::now();
+        let verdict = judge::first(&settings, credentials, trust, now)?;
+        let settings = Arc::new(settings);
+        let snapshot = snapshot(verdict, FIRST_GENERATION, &settings, now);
+        let shared = Shared {
+            current: ArcSwap::from_pointee(snapshot),
+            generation: watch::Sender::new(FIRST_GENERATION),
+            record: Mutex::new(Record {
+                last_check: Some(now.into()),
+                ..Record::default()
+            }),
+            writer: Mutex::new(()),
+            settings,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    fn offer_now(&self, offer: Offer) -> Result<u64, LoadError> {
+        let outcome = self.shared.offer(offer, Patience::Exhausted, clock::now());
+        self.shared
+            .record(outcome.errors.first(), clock::now().into());
+        outcome.into_result()
+    }
+}
+
+impl Outcome {
+    pub(super) fn into_result(self) -> Result<u64, LoadError> {
+        self.errors
+            .into_iter()
+            .next()
+            .map_or(Ok(self.generation), Err)
+    }
+}
+
+/// What the publisher and the readers of a source share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    current: ArcSwap<Snapshot>,
+    generation: watch::Sender<u64>,
+    record: Mutex<Record>,
+    /// One writer at a time: an offer is judged against the snapshot that it would replace.
+    writer: Mutex<()>,
+    settings: Arc<Settings>,
+}
+
+impl Shared {
+    pub(super) fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    pub(super) fn status(&self, now: Timestamp) -> super::Status {
+        let snapshot = self.current();
+        lock(&self.record).status(&snapshot, now)
+    }
+
+    pub(super) fn set_watch_mode(&self, mode: WatchMode) {
+        lock(&self.record).watch = Some(mode);
+    }
+
+    /// Notes whether every user can read the key; warns when that begins.
+    pub(super) fn set_key_world_readable(&self, key: &FileContent) {
+        let before = std::mem::replace(
+            &mut lock(&self.record).key_world_readable,
+            key.is_world_readable(),
+        );
+        if key.is_world_readable() && !before {
+            warn!(
+                mtls.source = %key.path().display(),
+                mtls.remedy = "chmod o-r, or `defaultMode: 0400` and an fsGroup on the volume",
+                "every user of the machine can read the private key"
+            );
+        }
+    }
+
+    /// Judges an offer and publishes what of it holds, if that changes anything.
+    pub(super) fn offer(&self, offer: Offer, patience: Patience, now: UnixTime) -> Outcome {
+        let _writer = lock(&self.writer);
+        let current = self.current();
+        let mut verdict = judge::next(&self.settings, &current, offer, patience, now);
+        let errors = std::mem::take(&mut verdict.errors);
+        let trust_held = verdict.trust_held;
+        let unchanged = Arc::ptr_eq(&verdict.credentials, &current.credentials)
+            && Arc::ptr_eq(&verdict.trust, &current.trust)
+            && verdict.own_chain.is_ok() == current.own_chain.is_ok();
+        if unchanged {
+            return Outcome {
+                generation: current.generation,
+                errors,
+                trust_held,
+            };
+        }
+        let generation = current.generation + 1;
+        let next = snapshot(verdict, generation, &self.settings, now);
+        log_rotation(&current, &next);
+        self.current.store(Arc::new(next));
+        // After the store: whoever is woken by the number finds the snapshot of that number, or a later one.
+        self.generation.send_replace(generation);
+        Outcome {
+            generation,
+            errors,
+            trust_held,
+        }
+    }
+
+    /// Notes how a check went. One warning per streak, however long it lasts; its end is told too.
+    pub(super) fn record(&self, error: Option<&LoadError>, now: Timestamp) {
+        let mut record = lock(&self.record);
+        record.last_check = Some(now);
+        match (error, record.failure.take()) {
+            (None, None) => {}
+            (None, Some(ended)) => info!(
+                mtls.reason = ended.reason().as_str(),
+                mtls.checks = ended.streak,
+                "what is on disk is served again"
+            ),
+            (Some(error), before) => {
+                let since = before.as_ref().map_or(now, |failure| failure.since);
+                let streak = before.as_ref().map_or(0, |failure| failure.streak) + 1;
+                let error = Arc::new(error.clone());
+                record.failure = Some(Failure {
+                    error,
+                    since,
+                    streak,
+                });
+            }
+        }
+    }
+}
+
+fn snapshot(
+    verdict: Verdict,
+    generation: u64,
+    settings: &Arc<Settings>,
+    now: UnixTime,
+) -> Snapshot {
+    Snapshot {
+        generation,
+        loaded_at: now.into(),
+        credentials: verdict.credentials,
+        trust: verdict.trust,
+        settings: Arc::clone(settings),
+        own_chain: verdict.own_chain,
+    }
+}
+
+fn log_rotation(old: &Snapshot, new: &Snapshot) {
+    let anchors = |snapshot: &Snapshot| -> Vec<String> {
+        snapshot
+            .trust
+            .bundle()
+            .anchors()
+            .iter()
+            .map(|a| a.subject().to_owned())
+            .collect()
+    };
+    info!(
+        mtls.generation = new.generation,
+        mtls.serial = new.credentials.serial(),
+        mtls.previous_serial = old.credentials.serial(),
+        mtls.not_after = %new.credentials.validity().not_after,
+        mtls.trust_changed = !Arc::ptr_eq(&old.trust, &new.trust),
+        mtls.anchors = ?anchors(new),
+        "rotated"
+    );
+}
+
+/// A panic while a lock was held cannot leave these values half written: each is replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const FIRST_GENERATION: u64 = 1;

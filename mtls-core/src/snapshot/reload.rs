@@ -1,0 +1,297 @@
+//! The reload task: notices changes, reads, offers, retries.
+//!
+//! One task per source, owned by its handles. Events only make it look sooner: what decides is the content, read whole.
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{debug, warn};
+
+use super::credentials::{CredentialMaterial, KeyMaterial};
+use super::judge::{Offer, Patience};
+use super::material::TrustMaterial;
+use super::publisher::{Outcome, Shared};
+use crate::clock;
+use crate::error::{Chained, LoadError};
+use crate::files::{
+    self, CredentialFiles, FileContent, FileSet, Fingerprint, Subscription, WatchMode,
+};
+
+/// How often, and how patiently, a source reads its files.
+#[derive(Debug, Clone)]
+pub(super) struct Rhythm {
+    pub(super) poll: Duration,
+    pub(super) quiet: Duration,
+    pub(super) grace: Duration,
+}
+
+/// Somebody's wish to have the files read now, and where to send what came of it.
+pub(super) type ReloadRequest = oneshot::Sender<Result<u64, LoadError>>;
+
+/// The state of the task.
+pub(super) struct Reloader {
+    pub(super) files: CredentialFiles,
+    pub(super) shared: Arc<Shared>,
+    pub(super) subscription: Arc<Subscription>,
+    pub(super) requests: mpsc::Receiver<ReloadRequest>,
+    pub(super) rhythm: Rhythm,
+    pub(super) progress: Progress,
+}
+
+/// What the checks so far have come to.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// What was read when nothing was wrong with it.
+    good: Option<Fingerprint>,
+    failures: u32,
+    failing_since: Option<Instant>,
+    warned: bool,
+    trust_held_since: Option<Instant>,
+}
+
+impl Reloader {
+    /// Runs until the last handle of the source is gone.
+    pub(super) async fn run(mut self) {
+        // Between the first read and the arming of the watches somebody may have written.
+        self.check(Vec::new()).await;
+        loop {
+            let mut requests = Vec::new();
+            tokio::select! {
+                () = self.subscription.changed() => self.settle().await,
+                () = sleep(self.pause()) => {}
+                request = self.requests.recv() => match request {
+                    Some(request) => requests.push(request),
+                    None => return,
+                },
+            }
+            while let Ok(request) = self.requests.try_recv() {
+                requests.push(request);
+            }
+            self.check(requests).await;
+        }
+    }
+
+    /// Waits until nothing has changed for the quiet time, but not longer than the cap: a writer that is not atomic
+    /// deserves to finish, and noise beside the files must not hold back a reload.
+    async fn settle(&self) {
+        if files::is_atomic(&self.files) {
+            return;
+        }
+        let cap = Instant::now() + QUIET_CAP;
+        loop {
+            let quiet = Instant::now() + self.rhythm.quiet;
+            if timeout_at(quiet.min(cap), self.subscription.changed())
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// The time until the next look without any event.
+    fn pause(&self) -> Duration {
+        let poll = match self.subscription.mode() {
+            WatchMode::Events => self.rhythm.poll,
+            WatchMode::PollOnly { .. } => self.rhythm.poll.min(POLL_WHEN_DEAF),
+        };
+        let retry = match self.progress.failures {
+            0 => Duration::MAX,
+            failures => {
+                RETRY_FIRST
+                    .saturating_mul(1 << failures.min(16))
+                    .min(RETRY_LAST)
+                    / 2
+            }
+        };
+        let grace = self
+            .progress
+            .trust_held_since
+            .map_or(Duration::MAX, |since| {
+                (since + self.rhythm.grace).saturating_duration_since(Instant::now())
+            });
+        jitter(poll).min(retry).min(grace)
+    }
+
+    async fn check(&mut self, requests: Vec<ReloadRequest>) {
+        let outcome = match self.read().await {
+            Ok(set) if self.is_served(&set) => Ok(None),
+            Ok(set) => Ok(Some(self.offer(set).await)),
+            Err(error) => Err(error),
+        };
+        let result = match outcome {
+            Ok(None) => Ok(self.shared.current().generation()),
+            Ok(Some(Some(outcome))) => outcome.into_result(),
+            // The runtime is going down: nobody will ask again.
+            Ok(Some(None)) => Err(LoadError::SourceEnded),
+            Err(error) => Err(error),
+        };
+        self.note(result.as_ref().err());
+        for request in requests {
+            // Whoever asked may have gone away.
+            let _ = request.send(result.clone());
+        }
+    }
+
+    /// Nothing is wrong, and what was read is what is served.
+    fn is_served(&self, set: &FileSet) -> bool {
+        self.progress.failures == 0 && self.progress.good.as_ref() == Some(&set.fingerprint)
+    }
+
+    async fn read(&self) -> Result<FileSet, LoadError> {
+        let (files, subscription) = (self.files.clone(), Arc::clone(&self.subscription));
+        let read = spawn_blocking(move || {
+            let before = subscription.mode();
+            let mode = subscription.arm(&files);
+            (before, mode, files::read_set(&files))
+        });
+        let Ok((before, mode, set)) = read.await else {
+            return Err(LoadError::SourceEnded);
+        };
+        if before != mode {
+            warn!(mtls.watch_mode = ?mode, mtls.source = %self.directory().display(), "watch mode changed");
+        }
+        self.shared.set_watch_mode(mode);
+        set
+    }
+
+    /// `None` when the runtime is going down.
+    async fn offer(&mut self, set: FileSet) -> Option<Outcome> {
+        let now = Instant::now();
+        let waited = self.progress.trust_held_since.map(|since| now - since);
+        let patience = match waited {
+            Some(waited) if waited >= self.rhythm.grace => Patience::Exhausted,
+            Some(_) | None => Patience::Wait,
+        };
+        let fingerprint = set.fingerprint;
+        let shared = Arc::clone(&self.shared);
+        let judged = spawn_blocking(move || {
+            if let Ok(key) = &set.key {
+                shared.set_key_world_readable(key);
+            }
+            let (credentials, trust) = (credentials(&set), trust(&set));
+            let offer = Offer {
+                credentials: Some(credentials),
+                trust: Some(trust),
+            };
+            shared.offer(offer, patience, clock::now())
+        });
+        let outcome = judged.await.ok()?;
+        let progress = &mut self.progress;
+        progress.good = outcome.errors.is_empty().then_some(fingerprint);
+        progress.trust_held_since = outcome
+            .trust_held
+            .then(|| progress.trust_held_since.unwrap_or(now));
+        Some(outcome)
+    }
+
+    /// Keeps the streak, and warns once in it: at once about what will not heal by itself, after the grace about what
+    /// may be half written.
+    fn note(&mut self, error: Option<&LoadError>) {
+        self.shared.record(error, clock::now().into());
+        let progress = &mut self.progress;
+        let Some(error) = error else {
+            progress.failures = 0;
+            progress.failing_since = None;
+            progress.warned = false;
+            return;
+        };
+        let since = *progress.failing_since.get_or_insert_with(Instant::now);
+        progress.failures = progress.failures.saturating_add(1);
+        let lasting = !error.is_transient() || since.elapsed() >= self.rhythm.grace;
+        let generation = self.shared.current().generation();
+        if lasting && !progress.warned {
+            progress.warned = true;
+            warn!(
+                mtls.reason = error.reason().as_str(),
+                mtls.source = %self.directory().display(),
+                mtls.generation = generation,
+                mtls.remedy = error.remedy(),
+                error = %Chained(error),
+                "what is on disk is not served; the last good snapshot is"
+            );
+        } else {
+            debug!(
+                mtls.reason = error.reason().as_str(),
+                mtls.checks = progress.failures,
+                error = %Chained(error),
+                "reload failed"
+            );
+        }
+    }
+
+    fn directory(&self) -> PathBuf {
+        let chain = self.files.chain_path();
+        chain.parent().unwrap_or(chain).to_owned()
+    }
+}
+
+impl Progress {
+    /// The source has just loaded this.
+    pub(super) fn loaded(set: &FileSet) -> Self {
+        Self {
+            good: Some(set.fingerprint),
+            ..Self::default()
+        }
+    }
+}
+
+/// Credentials from what was read.
+pub(super) fn credentials(set: &FileSet) -> Result<CredentialMaterial, LoadError> {
+    let (chain, key) = (found(&set.chain)?, found(&set.key)?);
+    Ok(CredentialMaterial::from_parts(
+        files::chain(chain)?,
+        KeyMaterial::Der(files::key(key)?),
+        chain.path().to_owned(),
+        key.path().to_owned(),
+    ))
+}
+
+/// Trust from what was read.
+pub(super) fn trust(set: &FileSet) -> Result<TrustMaterial, LoadError> {
+    let bundle = found(&set.bundle)?;
+    Ok(TrustMaterial::from_file(
+        files::bundle(bundle)?,
+        bundle.path().to_owned(),
+    ))
+}
+
+fn found(file: &Result<FileContent, LoadError>) -> Result<&FileContent, LoadError> {
+    file.as_ref().map_err(Clone::clone)
+}
+
+/// Spreads polls by ±10 %, so that a fleet that started together does not read together.
+fn jitter(interval: Duration) -> Duration {
+    let random = RandomState::new().hash_one(()) % 2001;
+    let factor = 0.9 + f64::from(u32::try_from(random).unwrap_or(1000)) / 10_000.0;
+    interval.mul_f64(factor)
+}
+
+/// Noise beside the files may not hold back a reload for longer.
+const QUIET_CAP: Duration = Duration::from_secs(2);
+
+/// Without events the poll is all there is.
+const POLL_WHEN_DEAF: Duration = Duration::from_secs(10);
+
+/// Failures are retried after 100, 200, 400 ms and so on, up to five seconds.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LAST: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_stays_within_a_tenth() {
+        let second = Duration::from_secs(1);
+        for _ in 0..1000 {
+            let spread = jitter(second);
+            assert!(spread >= second.mul_f64(0.899) && spread <= second.mul_f64(1.101));
+        }
+    }
+}

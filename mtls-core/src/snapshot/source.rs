@@ -1,0 +1,330 @@
+//! The reader of snapshots, and how one is opened.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::CryptoProvider;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use super::credentials::CredentialMaterial;
+use super::generation::{OwnChain, Settings, Snapshot};
+use super::material::TrustMaterial;
+use super::publisher::{Publisher, Shared};
+use super::reload::{self, Progress, ReloadRequest, Reloader, Rhythm};
+use super::status::Status;
+use super::trust::CaHints;
+use crate::clock;
+use crate::error::LoadError;
+use crate::files::{self, CredentialFiles, FileSet, Subscription};
+use crate::identity::TrustDomain;
+use crate::tls::provider;
+
+/// Where credentials and trust come from, kept up to date.
+///
+/// A clone is another handle on the same source. Reading [`current`](Self::current) costs a few nanoseconds. When the
+/// last handle is dropped, those inside [`ServerTls`](crate::ServerTls) and [`ClientTls`](crate::ClientTls) included, the
+/// watcher and its task end.
+#[derive(Debug, Clone)]
+pub struct CredentialSource {
+    shared: Arc<Shared>,
+    task: Option<Arc<ReloadTask>>,
+}
+
+/// Ends the reload task when the last handle goes.
+#[derive(Debug)]
+struct ReloadTask {
+    requests: mpsc::Sender<ReloadRequest>,
+    handle: JoinHandle<()>,
+}
+
+impl Drop for ReloadTask {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+impl CredentialSource {
+    /// Loads `files` and keeps watching them, with every setting at its default: see [`SourceBuilder`].
+    ///
+    /// This spawns the reload task on the current tokio runtime; it is the one constructor that spawns.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong with the files. Nothing is served from a source that did not verify once.
+    pub fn watch(files: CredentialFiles) -> impl Future<Output = Result<Self, LoadError>> + Send {
+        Self::builder().watch(files)
+    }
+
+    /// Says how a source verifies, and how it reads.
+    pub fn builder() -> SourceBuilder {
+        SourceBuilder::default()
+    }
+
+    /// The snapshot that is served now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.shared.current()
+    }
+
+    /// Tells of each new snapshot by its generation.
+    #[must_use]
+    pub fn subscribe(&self) -> Changes {
+        Changes(self.shared.subscribe())
+    }
+
+    /// How the source is doing now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status(clock::now().into())
+    }
+
+    /// Reads the files now, without waiting for an event or a quiet time; returns the generation that is served.
+    ///
+    /// Concurrent calls share one reading. For a source that is published to, there is nothing to read.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the files; the last good snapshot is served on.
+    pub async fn reload(&self) -> Result<u64, LoadError> {
+        let Some(task) = &self.task else {
+            return Ok(self.current().generation());
+        };
+        let (request, answer) = oneshot::channel();
+        task.requests
+            .send(request)
+            .await
+            .map_err(|_| LoadError::SourceEnded)?;
+        answer.await.unwrap_or(Err(LoadError::SourceEnded))
+    }
+
+    /// Reloads at every SIGHUP, until the last other handle of the source is gone.
+    ///
+    /// A library installs no signal handler by itself: spawn this if you want one.
+    ///
+    /// # Errors
+    ///
+    /// When the handler cannot be installed.
+    #[cfg(all(unix, feature = "signal"))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
+    pub fn reload_on_hangup(
+        &self,
+    ) -> std::io::Result<impl Future<Output = ()> + Send + 'static + use<>> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut hangup = signal(SignalKind::hangup())?;
+        let requests = self.task.as_ref().map(|task| task.requests.downgrade());
+        Ok(async move {
+            while hangup.recv().await.is_some() {
+                let Some(requests) = requests.as_ref().and_then(mpsc::WeakSender::upgrade) else {
+                    return;
+                };
+                let (request, answer) = oneshot::channel();
+                if requests.send(request).await.is_err() {
+                    return;
+                }
+                // The status and the log tell what came of it.
+                let _ = answer.await;
+            }
+        })
+    }
+}
+
+/// Wakes when a new snapshot is published.
+#[derive(Debug, Clone)]
+pub struct Changes(watch::Receiver<u64>);
+
+impl Changes {
+    /// Waits for a snapshot that this has not told of, and returns its generation; `None` when the source is gone.
+    ///
+    /// Cancel safe. Several changes between two calls are told as one.
+    pub async fn changed(&mut self) -> Option<u64> {
+        self.0.changed().await.ok()?;
+        Some(*self.0.borrow_and_update())
+    }
+}
+
+/// How a source verifies, and how it reads.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct SourceBuilder {
+    provider: Option<Arc<CryptoProvider>>,
+    trust_domain: Option<TrustDomain>,
+    own_chain: OwnChain,
+    hints: CaHints,
+    rhythm: Rhythm,
+    wait: Duration,
+}
+
+impl Default for SourceBuilder {
+    fn default() -> Self {
+        Self {
+            provider: None,
+            trust_domain: None,
+            own_chain: OwnChain::default(),
+            hints: CaHints::default(),
+            rhythm: Rhythm {
+                poll: Duration::from_secs(30),
+                quiet: Duration::from_millis(250),
+                grace: Duration::from_secs(10),
+            },
+            wait: Duration::ZERO,
+        }
+    }
+}
+
+impl SourceBuilder {
+    /// The crypto provider. Default: the process's default if one is installed, else aws-lc-rs, else ring, as far as
+    /// their features are on.
+    pub fn provider(mut self, provider: Arc<CryptoProvider>) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+
+    /// The trust domain that the trust bundle belongs to. Default: the one of our own SPIFFE ID; without either, peers
+    /// are verified by name only and a SPIFFE ID is refused.
+    pub fn trust_domain(mut self, trust_domain: TrustDomain) -> Self {
+        self.trust_domain = Some(trust_domain);
+        self
+    }
+
+    /// Whether our own chain has to verify under our own trust bundle. Default: it has to.
+    pub fn own_chain(mut self, own_chain: OwnChain) -> Self {
+        self.own_chain = own_chain;
+        self
+    }
+
+    /// Whether servers name the CAs that they accept. Default: yes, up to 8 KiB of names.
+    pub fn ca_hints(mut self, hints: CaHints) -> Self {
+        self.hints = hints;
+        self
+    }
+
+    /// How often the files are read even if no event told of a change. Default: 30 s, ±10 %; at most 10 s while events
+    /// are not to be had. At least 10 ms.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.rhythm.poll = interval.max(Duration::from_millis(10));
+        self
+    }
+
+    /// How long files that are not swapped atomically must have been quiet before they are read. Default: 250 ms, and
+    /// noise delays it to 2 s at most.
+    pub fn quiet_time(mut self, quiet: Duration) -> Self {
+        self.rhythm.quiet = quiet;
+        self
+    }
+
+    /// How long a new trust bundle that does not vouch for our own chain waits for a chain that fits, before it is used
+    /// all the same; and how long half-written files may take before a warning. Default: 10 s.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.rhythm.grace = grace;
+        self
+    }
+
+    /// Waits up to this long for the files to appear and verify, for a start before the first issuance. Default: does
+    /// not wait.
+    pub fn wait_for_files(mut self, timeout: Duration) -> Self {
+        self.wait = timeout;
+        self
+    }
+
+    /// Loads `files` and keeps watching them. Spawns the reload task on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong with the files, [`LoadError::WaitTimeout`] if it stayed so for as long as
+    /// [`wait_for_files`](Self::wait_for_files) said.
+    pub async fn watch(self, files: CredentialFiles) -> Result<CredentialSource, LoadError> {
+        let (publisher, set) = self.load(&files).await?;
+        let shared = publisher.shared;
+        let (sender, requests) = mpsc::channel(REQUESTS);
+        let reloader = Reloader {
+            progress: Progress::loaded(&set),
+            files,
+            shared: Arc::clone(&shared),
+            subscription: Arc::new(Subscription::new()),
+            requests,
+            rhythm: self.rhythm,
+        };
+        // The watches are armed before the source is handed out, so that its status tells how changes are noticed.
+        let (armed, files) = (Arc::clone(&reloader.subscription), reloader.files.clone());
+        let mode = spawn_blocking(move || armed.arm(&files)).await;
+        shared.set_watch_mode(mode.map_err(|_| LoadError::SourceEnded)?);
+        let handle = tokio::spawn(reloader.run());
+        Ok(CredentialSource {
+            shared,
+            task: Some(Arc::new(ReloadTask {
+                requests: sender,
+                handle,
+            })),
+        })
+    }
+
+    /// A source that is published to: its first snapshot, and the publisher of the next ones.
+    ///
+    /// # Errors
+    ///
+    /// What does not verify.
+    pub fn publish(
+        self,
+        credentials: CredentialMaterial,
+        trust: TrustMaterial,
+    ) -> Result<(Publisher, CredentialSource), LoadError> {
+        let publisher = Publisher::open(self.settings()?, credentials, &trust)?;
+        let source = CredentialSource {
+            shared: Arc::clone(&publisher.shared),
+            task: None,
+        };
+        Ok((publisher, source))
+    }
+
+    async fn load(&self, files: &CredentialFiles) -> Result<(Publisher, FileSet), LoadError> {
+        let deadline = Instant::now() + self.wait;
+        loop {
+            let (this, files) = (self.clone(), files.clone());
+            let loaded = spawn_blocking(move || this.load_once(&files)).await;
+            let error = match loaded.map_err(|_| LoadError::SourceEnded)? {
+                Ok(loaded) => return Ok(loaded),
+                Err(error) => error,
+            };
+            if self.wait.is_zero() {
+                return Err(error);
+            }
+            if Instant::now() >= deadline {
+                return Err(LoadError::WaitTimeout {
+                    after: self.wait,
+                    source: Box::new(error),
+                });
+            }
+            debug!(mtls.reason = error.reason().as_str(), %error, "waiting for files");
+            sleep(WAIT_STEP).await;
+        }
+    }
+
+    fn load_once(&self, files: &CredentialFiles) -> Result<(Publisher, FileSet), LoadError> {
+        let set = files::read_set(files)?;
+        let (credentials, trust) = (reload::credentials(&set)?, reload::trust(&set)?);
+        let publisher = Publisher::open(self.settings()?, credentials, &trust)?;
+        if let Ok(key) = &set.key {
+            publisher.shared.set_key_world_readable(key);
+        }
+        Ok((publisher, set))
+    }
+
+    fn settings(&self) -> Result<Settings, LoadError> {
+        Ok(Settings {
+            provider: provider::resolve(self.provider.clone())?,
+            trust_domain: self.trust_domain.clone(),
+            own_chain: self.own_chain,
+            hints: self.hints,
+        })
+    }
+}
+
+/// Reload requests that may wait for the one that is being served.
+const REQUESTS: usize = 16;
+
+/// How often the files are looked for while waiting for them to appear.
+const WAIT_STEP: Duration = Duration::from_millis(100);

@@ -1,0 +1,159 @@
+//! How a source is doing: what is served, since when, and why not the newer.
+
+use std::sync::Arc;
+
+use super::generation::Snapshot;
+use crate::error::{AnchorFault, LoadError};
+use crate::files::WatchMode;
+use crate::identity::{Timestamp, Validity};
+use crate::reason::Reason;
+
+/// How a source is doing, at one moment.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Status {
+    /// Which snapshot is served.
+    pub generation: u64,
+    /// When it was loaded.
+    pub loaded_at: Timestamp,
+    /// When the source was last read, whatever came of it.
+    pub last_check: Timestamp,
+    /// What was wrong at the last check; `None` when what is on disk is what is served.
+    pub last_error: Option<Failure>,
+    /// How changes are noticed; `None` for a source that is published to.
+    pub watch: Option<WatchMode>,
+    /// Whether every user of the machine can read the private key.
+    pub key_world_readable: bool,
+    /// The leaf, the intermediates and the trust anchors that are served, with their validity.
+    pub expiries: Vec<Expiry>,
+    /// Certificates in the bundle that are not used, or not yet.
+    pub skipped_anchors: Vec<AnchorFault>,
+    /// The summary.
+    pub health: Health,
+}
+
+/// The summary of a [`Status`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// What is on disk is served, and changes will be noticed.
+    Healthy,
+    /// Still serving, but not what is on disk, or changes are noticed late.
+    Degraded,
+    /// Our own chain is not valid now: peers refuse us.
+    Expired,
+}
+
+/// A failure that lasts.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Failure {
+    /// What is wrong.
+    pub error: Arc<LoadError>,
+    /// When it began.
+    pub since: Timestamp,
+    /// How many checks in a row have failed.
+    pub streak: u64,
+}
+
+impl Failure {
+    /// The stable name of what is wrong.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.error.reason()
+    }
+
+    /// What an operator can do next, in one sentence.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        self.error.remedy()
+    }
+}
+
+/// A certificate that is served, or trusted, and its validity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Expiry {
+    /// What part it plays.
+    pub part: Part,
+    /// Its subject, for display.
+    pub subject: String,
+    /// When it is valid.
+    pub validity: Validity,
+}
+
+/// What part a certificate plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// A trust anchor.
+    Anchor,
+    /// An intermediate of our own chain.
+    Intermediate,
+    /// Our own leaf.
+    Leaf,
+}
+
+/// What a status adds to a snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) last_check: Option<Timestamp>,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) watch: Option<WatchMode>,
+    pub(crate) key_world_readable: bool,
+}
+
+impl Record {
+    pub(crate) fn status(&self, snapshot: &Snapshot, now: Timestamp) -> Status {
+        let expiries = expiries(snapshot);
+        let mut own = expiries.iter().filter(|expiry| expiry.part != Part::Anchor);
+        let deaf = self.watch.is_some_and(WatchMode::is_degraded);
+        let health = if own.any(|expiry| !expiry.validity.contains(now)) {
+            Health::Expired
+        } else if self.failure.is_some() || deaf || snapshot.own_chain.is_err() {
+            Health::Degraded
+        } else {
+            Health::Healthy
+        };
+        Status {
+            generation: snapshot.generation(),
+            loaded_at: snapshot.loaded_at(),
+            last_check: self.last_check.unwrap_or(snapshot.loaded_at()),
+            last_error: self.failure.clone(),
+            watch: self.watch,
+            key_world_readable: self.key_world_readable,
+            expiries,
+            skipped_anchors: snapshot.trust().bundle().skipped().to_vec(),
+            health,
+        }
+    }
+}
+
+fn expiries(snapshot: &Snapshot) -> Vec<Expiry> {
+    let own =
+        snapshot
+            .credentials()
+            .validities()
+            .enumerate()
+            .map(|(index, (subject, validity))| {
+                let part = if index == 0 {
+                    Part::Leaf
+                } else {
+                    Part::Intermediate
+                };
+                Expiry {
+                    part,
+                    subject: subject.to_owned(),
+                    validity,
+                }
+            });
+    let anchors = snapshot
+        .trust()
+        .bundle()
+        .anchors()
+        .iter()
+        .map(|anchor| Expiry {
+            part: Part::Anchor,
+            subject: anchor.subject().to_owned(),
+            validity: anchor.validity(),
+        });
+    own.chain(anchors).collect()
+}

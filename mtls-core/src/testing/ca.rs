@@ -1,0 +1,298 @@
+//! A certificate authority that lives as long as its test.
+
+use std::{fmt, iter};
+
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, GeneralSubtree,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
+};
+use rustls_pki_types::CertificateDer;
+
+use super::issued::Issued;
+use super::key::KeyKind;
+use super::leaf::LeafOptions;
+use super::lifetime::Lifetime;
+use super::serial::{Serial, unique};
+
+/// A certificate authority for one trust domain: a root, or an intermediate below one.
+///
+/// Each has a key, a subject and a serial number of its own, so that two of them never verify each other's leaves.
+///
+/// ```
+/// # use mtls_core::testing::TestCa;
+/// let root = TestCa::new("example.org");
+/// let below = root.intermediate();
+/// let web = below.issue("/web");
+/// assert_eq!(web.chain_der().len(), 2); // the leaf and the intermediate
+/// assert_eq!(web.bundle_pem(), root.root_pem());
+/// ```
+pub struct TestCa {
+    trust_domain: String,
+    kind: KeyKind,
+    key: KeyPair,
+    params: CertificateParams,
+    certificate: Certificate,
+    /// The authorities above this one, the root last; empty for a root.
+    above: Vec<Certificate>,
+}
+
+impl TestCa {
+    /// A root with a P-256 key, valid from an hour ago and for 24 hours.
+    #[must_use]
+    pub fn new(trust_domain: &str) -> Self {
+        Self::with_options(trust_domain, CaOptions::new())
+    }
+
+    /// A root that is unusual in some way.
+    #[must_use]
+    pub fn with_options(trust_domain: &str, options: CaOptions) -> Self {
+        Self::self_signed(trust_domain, options.key, options.params())
+    }
+
+    /// A CA below this one. Chains that it issues carry its certificate.
+    #[must_use]
+    pub fn intermediate(&self) -> Self {
+        self.intermediate_with(CaOptions::new())
+    }
+
+    /// A CA below this one that is unusual in some way.
+    #[must_use]
+    pub fn intermediate_with(&self, options: CaOptions) -> Self {
+        let mut params = options.params();
+        params.use_authority_key_identifier_extension = true;
+        let key = options.key.generate();
+        let certificate = params.signed_by(&key, &self.issuer()).expect(SIGNED);
+        Self {
+            trust_domain: self.trust_domain.clone(),
+            kind: options.key,
+            key,
+            params,
+            certificate,
+            above: iter::once(&self.certificate)
+                .chain(&self.above)
+                .cloned()
+                .collect(),
+        }
+    }
+
+    /// A root that has this CA's subject and another key, as after a CA was made anew under its old name.
+    #[must_use]
+    pub fn same_name_other_key(&self) -> Self {
+        let mut params = self.params.clone();
+        params.serial_number = Some(Serial::random().into());
+        params.use_authority_key_identifier_extension = false;
+        Self::self_signed(&self.trust_domain, self.kind, params)
+    }
+
+    fn self_signed(trust_domain: &str, kind: KeyKind, params: CertificateParams) -> Self {
+        let key = kind.generate();
+        let certificate = params.self_signed(&key).expect(SIGNED);
+        Self {
+            trust_domain: trust_domain.to_owned(),
+            kind,
+            key,
+            params,
+            certificate,
+            above: Vec::new(),
+        }
+    }
+
+    /// Credentials for the SPIFFE ID with this path, and for `localhost`, `127.0.0.1` and `::1`, in both roles.
+    ///
+    /// # Panics
+    ///
+    /// If the path does not begin with a slash.
+    #[must_use]
+    pub fn issue(&self, path: &str) -> Issued {
+        self.issue_with(LeafOptions::service(path))
+    }
+
+    /// Credentials for one DNS name and nothing else: no SPIFFE ID.
+    #[must_use]
+    pub fn issue_dns(&self, name: &str) -> Issued {
+        self.issue_with(LeafOptions::new().dns(name))
+    }
+
+    /// Credentials that are unusual in some way.
+    #[must_use]
+    pub fn issue_with(&self, options: LeafOptions) -> Issued {
+        let key = options.key_pair();
+        let serial = Serial::random();
+        let leaf = options
+            .params(&self.trust_domain, serial)
+            .signed_by(&key, &self.issuer())
+            .expect(SIGNED);
+        // The root stays out: who does not have it already has no reason to trust it.
+        let intermediates = iter::once(&self.certificate)
+            .chain(&self.above)
+            .take(self.above.len());
+        let chain = iter::once(&leaf).chain(intermediates).cloned().collect();
+        Issued::new(chain, &key, serial, self.bundle_pem())
+    }
+
+    /// The trust domain.
+    #[must_use]
+    pub fn trust_domain(&self) -> &str {
+        &self.trust_domain
+    }
+
+    /// The SPIFFE ID with this path in the trust domain.
+    #[must_use]
+    pub fn spiffe_id(&self, path: &str) -> String {
+        format!("spiffe://{}{path}", self.trust_domain)
+    }
+
+    /// This CA's own certificate.
+    #[must_use]
+    pub fn certificate_der(&self) -> CertificateDer<'static> {
+        self.certificate.der().clone()
+    }
+
+    /// This CA's own certificate as PEM.
+    #[must_use]
+    pub fn certificate_pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// The root's certificate.
+    #[must_use]
+    pub fn root_der(&self) -> CertificateDer<'static> {
+        self.root().der().clone()
+    }
+
+    /// The root's certificate as PEM.
+    #[must_use]
+    pub fn root_pem(&self) -> String {
+        self.root().pem()
+    }
+
+    /// The trust bundle that verifies what this CA issues: the root, as PEM.
+    #[must_use]
+    pub fn bundle_pem(&self) -> String {
+        self.root_pem()
+    }
+
+    fn root(&self) -> &Certificate {
+        self.above.last().unwrap_or(&self.certificate)
+    }
+
+    fn issuer(&self) -> Issuer<'_, &KeyPair> {
+        Issuer::from_params(&self.params, &self.key)
+    }
+}
+
+impl fmt::Debug for TestCa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestCa")
+            .field("trust_domain", &self.trust_domain)
+            .field("subject", &self.params.distinguished_name)
+            .field("depth", &self.above.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is unusual about a [`TestCa`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct CaOptions {
+    key: KeyKind,
+    lifetime: Lifetime,
+    constraints: IsCa,
+    key_usages: Vec<KeyUsagePurpose>,
+    permitted_dns: Vec<String>,
+}
+
+impl CaOptions {
+    /// Nothing: what [`TestCa::new`] makes.
+    pub fn new() -> Self {
+        Self {
+            key: KeyKind::default(),
+            lifetime: Lifetime::default(),
+            constraints: IsCa::Ca(BasicConstraints::Unconstrained),
+            key_usages: vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign],
+            permitted_dns: Vec::new(),
+        }
+    }
+
+    /// Its key is of this kind. Default: P-256.
+    pub fn key(mut self, kind: KeyKind) -> Self {
+        self.key = kind;
+        self
+    }
+
+    /// It expired an hour ago.
+    pub fn expired(mut self) -> Self {
+        self.lifetime = Lifetime::Expired;
+        self
+    }
+
+    /// It becomes valid in an hour.
+    pub fn not_yet_valid(mut self) -> Self {
+        self.lifetime = Lifetime::NotYetValid;
+        self
+    }
+
+    /// At most this many CAs may follow below it (`pathLenConstraint`).
+    pub fn path_len(mut self, len: u8) -> Self {
+        self.constraints = IsCa::Ca(BasicConstraints::Constrained(len));
+        self
+    }
+
+    /// Its BasicConstraints say CA:FALSE. It issues all the same.
+    pub fn ca_false(mut self) -> Self {
+        self.constraints = IsCa::ExplicitNoCa;
+        self
+    }
+
+    /// Its KeyUsage lacks keyCertSign. It issues all the same.
+    pub fn without_key_cert_sign(mut self) -> Self {
+        self.key_usages = vec![KeyUsagePurpose::CrlSign];
+        self
+    }
+
+    /// It has no KeyUsage.
+    pub fn without_key_usage(mut self) -> Self {
+        self.key_usages.clear();
+        self
+    }
+
+    /// DNS names below it lie within this domain (NameConstraints); of several, within one of them.
+    pub fn permit_dns(mut self, domain: &str) -> Self {
+        self.permitted_dns.push(domain.to_owned());
+        self
+    }
+
+    fn params(&self) -> CertificateParams {
+        let mut subject = DistinguishedName::new();
+        subject.push(
+            DnType::CommonName,
+            format!("mtls test CA {:016x}", unique()),
+        );
+        subject.push(DnType::OrganizationName, "not for production");
+
+        let mut params = CertificateParams::default();
+        self.lifetime.apply(&mut params);
+        params.serial_number = Some(Serial::random().into());
+        params.distinguished_name = subject;
+        params.is_ca = self.constraints;
+        params.key_usages = self.key_usages.clone();
+        params.name_constraints = (!self.permitted_dns.is_empty()).then(|| NameConstraints {
+            permitted_subtrees: self
+                .permitted_dns
+                .iter()
+                .cloned()
+                .map(GeneralSubtree::DnsName)
+                .collect(),
+            excluded_subtrees: Vec::new(),
+        });
+        params
+    }
+}
+
+impl Default for CaOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const SIGNED: &str = "a key made here signs the certificate it was made for";

@@ -1,0 +1,487 @@
+//! The client's side: what is expected of servers, and one rustls config per snapshot.
+//!
+//! Not one per connection: rustls resumes a session only under the very same verifier and resolver. What was verified is
+//! therefore kept beside the verifier, by the leaf, and our error travels inside rustls' own.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind,
+    OtherError, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::connection::{from_io, from_rustls, presented};
+use super::error::{ConfigError, HandshakeError};
+use super::info::PeerInfo;
+use super::posture::{TlsVersions, http_alpn};
+use super::server::check_role;
+use crate::identity::{PeerIdentity, TrustDomain};
+use crate::policy::SpiffePattern;
+use crate::snapshot::{CredentialSource, Snapshot};
+use crate::verify::{self, ChainError, ChainFault, Role};
+
+/// The TLS of a client that authenticates itself, and its servers.
+///
+/// It has no task: each handshake reads the current snapshot of its source, once. A clone is another handle on the same.
+///
+/// ```
+/// # fn doc(source: &mtls_core::CredentialSource) -> Result<(), Box<dyn std::error::Error>> {
+/// use mtls_core::ClientTls;
+///
+/// let by_name = ClientTls::builder(source).verify_server_name().build()?;
+/// let by_id = ClientTls::builder(source).expect_server("spiffe://example.org/orders".parse()?)?.build()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// What is expected of servers has to be said:
+///
+/// ```compile_fail,E0599
+/// # fn doc(source: &mtls_core::CredentialSource) {
+/// let client = mtls_core::ClientTls::builder(source).build();
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ClientTls(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    source: CredentialSource,
+    expectation: Expectation,
+    alpn: Vec<Vec<u8>>,
+    versions: TlsVersions,
+    /// One config per snapshot: two of the same would not resume each other's sessions.
+    current: Mutex<Option<ClientHandshake>>,
+}
+
+/// Who a server has to be.
+#[derive(Debug, Clone)]
+pub enum Expectation {
+    /// The name that was dialled, DNS or IP (RFC 9525).
+    Name,
+    /// A SPIFFE ID that the pattern matches, whatever name was dialled.
+    Pattern(SpiffePattern),
+    /// Any workload of a trust domain.
+    AnyoneIn(TrustDomain),
+}
+
+impl ClientTls {
+    /// Begins a client whose credentials and trust come from `source`.
+    pub fn builder(source: &CredentialSource) -> ClientTlsBuilder<NeedsExpectation> {
+        ClientTlsBuilder {
+            source: source.clone(),
+            expectation: NeedsExpectation(()),
+            alpn: http_alpn(),
+            versions: TlsVersions::default(),
+        }
+    }
+
+    /// The source of its credentials and trust.
+    #[must_use]
+    pub fn source(&self) -> &CredentialSource {
+        &self.0.source
+    }
+
+    /// A client like this one with other application protocols (ALPN).
+    #[must_use]
+    pub fn with_alpn(&self, protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
+        Self(Arc::new(Inner {
+            source: self.0.source.clone(),
+            expectation: self.0.expectation.clone(),
+            alpn: protocols.into_iter().map(Into::into).collect(),
+            versions: self.0.versions,
+            current: Mutex::new(None),
+        }))
+    }
+
+    /// Everything for handshakes under the snapshot that is current now. Take it when the connection to the server
+    /// stands, right before the handshake.
+    #[must_use]
+    pub fn handshake(&self) -> ClientHandshake {
+        let snapshot = self.0.source.current();
+        let mut current = lock(&self.0.current);
+        match &*current {
+            Some(known) if known.generation() >= snapshot.generation() => known.clone(),
+            Some(_) | None => {
+                let new = ClientHandshake::new(snapshot, &self.0);
+                *current = Some(new.clone());
+                new
+            }
+        }
+    }
+
+    /// Whether the crypto provider and its config are FIPS 140-3 approved.
+    #[must_use]
+    pub fn fips(&self) -> bool {
+        self.handshake().config().fips()
+    }
+}
+
+/// Everything for the handshakes of a client under one snapshot. A clone is another handle on the same.
+#[derive(Debug, Clone)]
+pub struct ClientHandshake {
+    config: Arc<ClientConfig>,
+    verifier: Arc<Verifier>,
+}
+
+impl ClientHandshake {
+    fn new(snapshot: Arc<Snapshot>, inner: &Inner) -> Self {
+        let verifier = Arc::new(Verifier {
+            expectation: inner.expectation.clone(),
+            seen: Mutex::default(),
+            snapshot,
+        });
+        let builder = ClientConfig::builder_with_provider(Arc::clone(verifier.snapshot.provider()));
+        #[expect(
+            clippy::expect_used,
+            reason = "`ClientTlsBuilder::build` asked the same provider"
+        )]
+        let builder = builder
+            .with_protocol_versions(inner.versions.enabled())
+            .expect("the provider was checked when the client was built");
+        let resolver = Arc::clone(verifier.snapshot.credentials.resolver());
+        let mut config = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>)
+            .with_client_cert_resolver(resolver);
+        config.alpn_protocols.clone_from(&inner.alpn);
+        // rustls verifies no chain when it resumes: a server would outlive its CA and its expiry.
+        config.resumption = Resumption::disabled();
+        config.enable_early_data = false;
+        // RFC 7627 §5.3: without the extended master secret a TLS 1.2 handshake can be spliced (triple handshake).
+        config.require_ems = true;
+        Self {
+            config: Arc::new(config),
+            verifier,
+        }
+    }
+
+    /// The config. It is for connections that are made now; hold on to it, and you hold on to its snapshot.
+    #[must_use]
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// The generation of the snapshot that it verifies with and presents.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.verifier.snapshot.generation()
+    }
+
+    /// Who the server is, once `tls` has completed its handshake with this config.
+    ///
+    /// # Errors
+    ///
+    /// The handshake is not done, or no chain was verified in it.
+    pub fn established(&self, tls: &ClientConnection) -> Result<PeerInfo, HandshakeError> {
+        if tls.handshake_kind() == Some(HandshakeKind::Resumed) {
+            return Err(HandshakeError::Resumed);
+        }
+        let chain = tls.peer_certificates().filter(|_| !tls.is_handshaking());
+        let identity = chain.and_then(|chain| self.verifier.identity(chain));
+        let Some(identity) = identity else {
+            return Err(HandshakeError::NoProofOfPossession {
+                presented: presented(chain.and_then(<[_]>::first)),
+                role: Role::Server,
+            });
+        };
+        Ok(PeerInfo::new(
+            identity,
+            Role::Server,
+            self.generation(),
+            tls,
+            None,
+        ))
+    }
+
+    /// The identity of a server that this snapshot's verifier has let in, by its leaf, where a library shows no more.
+    ///
+    /// It is for a connection that such a library has completed with [`config`](Self::config): a leaf alone proves
+    /// nothing.
+    #[must_use]
+    pub fn identity_by_leaf(&self, leaf: &[u8]) -> Option<PeerIdentity> {
+        self.verifier.seen().by_leaf.get(leaf).cloned()
+    }
+
+    /// Why the handshake failed, given what connecting returned.
+    #[must_use]
+    pub fn explain(&self, error: &io::Error) -> HandshakeError {
+        if let Some(ours) = HandshakeError::find(error) {
+            return ours.clone();
+        }
+        match error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        {
+            Some(rustls) => {
+                let ours = &self.verifier.snapshot.credentials;
+                let presented = format!("`{}` (serial {})", ours.subject(), ours.serial());
+                from_rustls(rustls, &self.config.alpn_protocols, presented)
+            }
+            None => from_io(error),
+        }
+    }
+}
+
+/// Verifies servers under one snapshot.
+#[derive(Debug)]
+struct Verifier {
+    snapshot: Arc<Snapshot>,
+    expectation: Expectation,
+    seen: Mutex<Seen>,
+}
+
+/// The servers that were verified, the oldest first to go. Only what was verified enters, so a stranger cannot fill it.
+#[derive(Debug, Default)]
+struct Seen {
+    by_leaf: HashMap<Vec<u8>, PeerIdentity>,
+    order: VecDeque<Vec<u8>>,
+}
+
+impl Verifier {
+    fn verify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<PeerIdentity, ChainError> {
+        let peer = self.snapshot.trust().verify(chain, Role::Server, now)?;
+        self.meets_expectation(&peer, name)
+            .map_err(|fault| ChainError {
+                presented: Box::new(peer.certificate().presented()),
+                role: Role::Server,
+                fault,
+            })?;
+        Ok(peer)
+    }
+
+    fn meets_expectation(
+        &self,
+        peer: &PeerIdentity,
+        name: &ServerName<'_>,
+    ) -> Result<(), ChainFault> {
+        let (met, expected) = match &self.expectation {
+            Expectation::Name => return verify::chain::verify_server_name(peer, name),
+            Expectation::Pattern(pattern) => (
+                peer.spiffe_id().is_some_and(|id| pattern.matches(id)),
+                pattern.to_string(),
+            ),
+            Expectation::AnyoneIn(domain) => {
+                let member = peer.spiffe_id().is_some_and(|id| id.is_member_of(domain));
+                (member, format!("spiffe://{domain}/**"))
+            }
+        };
+        if met {
+            Ok(())
+        } else {
+            Err(ChainFault::NameMismatch {
+                expected,
+                found: peer.names(),
+            })
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        lock(&self.seen)
+    }
+
+    fn identity(&self, chain: &[CertificateDer<'_>]) -> Option<PeerIdentity> {
+        let known = self.seen().by_leaf.get(chain.first()?.as_ref()).cloned();
+        known.filter(|identity| identity.chain() == chain)
+    }
+}
+
+impl Seen {
+    fn insert(&mut self, identity: PeerIdentity) {
+        let Some(leaf) = identity.chain().first().map(|leaf| leaf.to_vec()) else {
+            return;
+        };
+        if self.by_leaf.insert(leaf.clone(), identity).is_none() {
+            self.order.push_back(leaf);
+        }
+        if self.order.len() > MAX_SEEN
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_leaf.remove(&oldest);
+        }
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let chain: Vec<_> = std::iter::once(end_entity)
+            .chain(intermediates)
+            .map(|c| c.clone().into_owned())
+            .collect();
+        match self.verify(&chain, server_name, now) {
+            Ok(identity) => {
+                self.seen().insert(identity);
+                Ok(ServerCertVerified::assertion())
+            }
+            Err(error) => Err(carry(Box::new(error).into())),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, self.snapshot.trust().algorithms())
+            .map_err(|error| unproven(error, cert))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, self.snapshot.trust().algorithms())
+            .map_err(|error| unproven(error, cert))
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.snapshot.trust().algorithms().supported_schemes()
+    }
+}
+
+fn unproven(error: rustls::Error, leaf: &CertificateDer<'_>) -> rustls::Error {
+    if error == rustls::Error::InvalidCertificate(CertificateError::BadSignature) {
+        let presented = presented(Some(leaf));
+        return carry(HandshakeError::NoProofOfPossession {
+            presented,
+            role: Role::Server,
+        });
+    }
+    error
+}
+
+/// rustls carries a foreign error inside its own; the alert is then certificate_unknown.
+fn carry(error: HandshakeError) -> rustls::Error {
+    rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
+}
+
+/// Builder state: nobody has said yet who a server has to be.
+#[derive(Debug)]
+pub struct NeedsExpectation(());
+
+/// Builds a [`ClientTls`].
+#[derive(Debug)]
+#[must_use]
+pub struct ClientTlsBuilder<E> {
+    source: CredentialSource,
+    expectation: E,
+    alpn: Vec<Vec<u8>>,
+    versions: TlsVersions,
+}
+
+impl ClientTlsBuilder<NeedsExpectation> {
+    /// A server has to have the name that is dialled, DNS or IP, among its SANs (RFC 9525 §6). A common name counts for
+    /// nothing.
+    pub fn verify_server_name(self) -> ClientTlsBuilder<Expectation> {
+        self.expecting(Expectation::Name)
+    }
+
+    /// A server has to have a SPIFFE ID that `server` matches, an ID or a pattern; the name that is dialled counts for
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// A pattern without any fixed segment: every workload of the trust domain could then pose as this server.
+    pub fn expect_server(
+        self,
+        server: SpiffePattern,
+    ) -> Result<ClientTlsBuilder<Expectation>, ConfigError> {
+        let mut segments = server.as_str().split('/').skip(3);
+        if segments.all(|segment| segment.starts_with('*')) {
+            return Err(ConfigError::ServerPatternTooWide {
+                pattern: server.to_string(),
+            });
+        }
+        Ok(self.expecting(Expectation::Pattern(server)))
+    }
+
+    /// What weakens security, by name.
+    pub fn dangerous(self) -> DangerousClientTlsBuilder {
+        DangerousClientTlsBuilder(self)
+    }
+
+    fn expecting(self, expectation: Expectation) -> ClientTlsBuilder<Expectation> {
+        ClientTlsBuilder {
+            source: self.source,
+            expectation,
+            alpn: self.alpn,
+            versions: self.versions,
+        }
+    }
+}
+
+/// The choices that weaken a client.
+#[derive(Debug)]
+#[must_use]
+pub struct DangerousClientTlsBuilder(ClientTlsBuilder<NeedsExpectation>);
+
+impl DangerousClientTlsBuilder {
+    /// Lets any workload of a trust domain be the server: whichever of them answers can impersonate every service.
+    pub fn expect_anyone_in(self, trust_domain: TrustDomain) -> ClientTlsBuilder<Expectation> {
+        self.0.expecting(Expectation::AnyoneIn(trust_domain))
+    }
+}
+
+impl<E> ClientTlsBuilder<E> {
+    /// The application protocols (ALPN, RFC 7301), the most wanted first. Default: `h2`, then `http/1.1`. The adapters
+    /// set what they speak.
+    pub fn alpn(mut self, protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
+        self.alpn = protocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The versions of TLS. Default: [`TlsVersions::Tls13`].
+    pub fn versions(mut self, versions: TlsVersions) -> Self {
+        self.versions = versions;
+        self
+    }
+}
+
+impl ClientTlsBuilder<Expectation> {
+    /// Builds it.
+    ///
+    /// # Errors
+    ///
+    /// Our own chain is not fit for a client, or the provider lacks what the versions need.
+    pub fn build(self) -> Result<ClientTls, ConfigError> {
+        let snapshot = self.source.current();
+        self.versions.check(snapshot.provider())?;
+        check_role(&snapshot, Role::Client)?;
+        Ok(ClientTls(Arc::new(Inner {
+            source: self.source,
+            expectation: self.expectation,
+            alpn: self.alpn,
+            versions: self.versions,
+            current: Mutex::new(None),
+        })))
+    }
+}
+
+/// A panic while a lock was held leaves a map that is merely less full, or an option that is set or not.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// More servers than a client talks to; at about two kilobytes each, two megabytes at the most.
+const MAX_SEEN: usize = 1024;

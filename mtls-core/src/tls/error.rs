@@ -1,0 +1,404 @@
+//! Why a config could not be built, and why a handshake failed.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
+
+use rustls::AlertDescription;
+
+use crate::identity::PeerIdentity;
+use crate::policy::Denial;
+use crate::reason::Reason;
+use crate::verify::{ChainError, Presented, Role};
+
+/// Why a [`ServerTls`](crate::ServerTls) or a [`ClientTls`](crate::ClientTls) could not be built.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Our own chain would be refused in this role.
+    #[error("our own credentials cannot be used as a {role}")]
+    CredentialsLackRole {
+        /// The role.
+        role: Role,
+        /// What a peer would say of our chain.
+        #[source]
+        source: Box<ChainError>,
+    },
+    /// The crypto provider has no cipher suite or key exchange for the versions that were asked for.
+    #[error("the crypto provider cannot speak the TLS versions that were asked for")]
+    ProviderUnsuitable {
+        /// rustls' word.
+        #[source]
+        source: rustls::Error,
+    },
+    /// What is expected of a server is so wide that any workload could impersonate any service.
+    #[error(
+        "`{pattern}` is met by every workload of its trust domain, expected a pattern that names the service"
+    )]
+    ServerPatternTooWide {
+        /// The pattern.
+        pattern: String,
+    },
+}
+
+impl ConfigError {
+    /// What an operator can do next, in one sentence.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::CredentialsLackRole { source, .. } => source.remedy(),
+            Self::ProviderUnsuitable { .. } => {
+                "use a provider with TLS 1.3 suites and an ECDHE group, such as aws-lc-rs"
+            }
+            Self::ServerPatternTooWide { .. } => {
+                "give the service's SPIFFE ID or a pattern with a fixed segment; `dangerous()` has the wide one"
+            }
+        }
+    }
+}
+
+/// Why a handshake failed: refused by us, refused by the peer, or never finished.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The peer's chain does not verify.
+    #[error("refused: {source}")]
+    Chain {
+        /// What is wrong with it.
+        #[from]
+        source: Box<ChainError>,
+    },
+    /// Reading from or writing to the peer failed.
+    #[error("the connection failed during the handshake")]
+    Io {
+        /// The operating system's word.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// Client and server share no application protocol (RFC 7301 §3.2).
+    #[error("no application protocol in common, ours are {}", ours.join(", "))]
+    NoCommonProtocol {
+        /// What we offer.
+        ours: Vec<String>,
+    },
+    /// Client and server share no version, suite, group or signature scheme.
+    #[error("no TLS parameters in common")]
+    NoCommonParameters {
+        /// rustls' word.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The client sent no certificate.
+    #[error(
+        "the client sent no certificate; accepted are those issued by {}",
+        names(accepted)
+    )]
+    NoPeerCertificate {
+        /// The CA names that the client was told of.
+        accepted: Vec<String>,
+    },
+    /// A chain was presented without a proof that its key is the presenter's (RFC 8446 §4.4.3): a copy of somebody's
+    /// public chain, or a broken peer. It is nobody's identity.
+    #[error("{role} presented the chain of {presented} without proving to hold its key")]
+    NoProofOfPossession {
+        /// What the chain claims.
+        presented: Presented,
+        /// The role it was presented for.
+        role: Role,
+    },
+    /// The chain verified, the key is the peer's, and policy says no.
+    #[error("peer `{peer}` (serial {}) is not authorized: {denial}", peer.serial())]
+    NotAuthorized {
+        /// Who it is.
+        peer: PeerIdentity,
+        /// What policy wanted.
+        denial: Denial,
+    },
+    /// The peer closed the connection before the handshake was done: a port probe, or a peer that refused us silently.
+    #[error("the peer closed the connection before the handshake was done")]
+    PeerClosed,
+    /// The peer does not speak TLS.
+    #[error("the peer does not speak TLS")]
+    PlaintextPeer,
+    /// The peer refused us, and said so by an alert.
+    #[error("the peer refused us by the alert {}", alert_name(*alert))]
+    RefusedByPeer {
+        /// Its alert.
+        alert: Alert,
+        /// What we presented to it.
+        presented: String,
+    },
+    /// A session was resumed where every handshake has to present a chain.
+    #[error("the session was resumed without the peer's chain")]
+    Resumed,
+    /// It was the oldest unfinished handshake when a newer one needed its place.
+    #[error("given up after {} ms, to make room for newer handshakes", after.as_millis())]
+    Shed {
+        /// How long it had taken.
+        after: Duration,
+    },
+    /// The handshake was not done in time.
+    #[error("not done after {} ms", after.as_millis())]
+    Timeout {
+        /// The limit.
+        after: Duration,
+    },
+    /// The peer broke the TLS protocol.
+    #[error("TLS protocol error")]
+    Tls {
+        /// rustls' word.
+        #[source]
+        source: rustls::Error,
+    },
+}
+
+impl HandshakeError {
+    /// The stable name of what went wrong.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Chain { source } => source.reason(),
+            Self::Io { .. } | Self::PeerClosed => Reason::PeerClosed,
+            Self::NoCommonProtocol { .. } => Reason::NoCommonProtocol,
+            Self::NoCommonParameters { .. } => Reason::NoCommonParameters,
+            Self::NoPeerCertificate { .. } | Self::Resumed => Reason::NoPeerCertificate,
+            Self::NoProofOfPossession { .. } => Reason::NoProofOfPossession,
+            Self::NotAuthorized { .. } => Reason::NotAuthorized,
+            Self::PlaintextPeer => Reason::PlaintextPeer,
+            Self::RefusedByPeer { .. } => Reason::RefusedByPeer,
+            Self::Shed { .. } => Reason::Shed,
+            Self::Timeout { .. } => Reason::Timeout,
+            Self::Tls { .. } => Reason::TlsProtocol,
+        }
+    }
+
+    /// What an operator can do next, in one sentence.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Chain { source } => source.remedy(),
+            Self::Io { .. } | Self::PeerClosed => {
+                "look at the peer's log: it may be a port probe, a proxy's limit, or a peer that refused without an alert"
+            }
+            Self::NoCommonProtocol { .. } => {
+                "let both sides speak one of the protocols, or let one side offer none"
+            }
+            Self::NoCommonParameters { .. } => {
+                "let the peer speak TLS 1.3, or switch TLS 1.2 on for it; check that its key kind is one both support"
+            }
+            Self::NoPeerCertificate { .. } => {
+                "configure a client certificate at the caller; if it has one, it was issued by none of the accepted CAs, or its \
+                 key fits no signature scheme, and its TLS stack kept it back"
+            }
+            Self::NoProofOfPossession { .. } => {
+                "find out who is at the peer's address: it replays a public chain, or its chain and key were paired wrongly"
+            }
+            Self::NotAuthorized { .. } => {
+                "allow this identity in the policy, or point the caller elsewhere"
+            }
+            Self::PlaintextPeer => "let the peer use https, or point it at the plaintext port",
+            Self::RefusedByPeer { alert, .. } => alert.remedy(),
+            Self::Resumed => "let the peer make a full handshake",
+            Self::Shed { .. } | Self::Timeout { .. } => {
+                "if it lasts, look for a slow network or a flood of unfinished handshakes"
+            }
+            Self::Tls { .. } => {
+                "check that the peer speaks TLS 1.3 and that nothing between changes its bytes"
+            }
+        }
+    }
+
+    /// The peer, when it was proven before it was refused.
+    #[must_use]
+    pub fn peer(&self) -> Option<&PeerIdentity> {
+        match self {
+            Self::NotAuthorized { peer, .. } => Some(peer),
+            Self::Chain { .. }
+            | Self::Io { .. }
+            | Self::NoCommonProtocol { .. }
+            | Self::NoCommonParameters { .. }
+            | Self::NoPeerCertificate { .. }
+            | Self::NoProofOfPossession { .. }
+            | Self::PeerClosed
+            | Self::PlaintextPeer
+            | Self::RefusedByPeer { .. }
+            | Self::Resumed
+            | Self::Shed { .. }
+            | Self::Timeout { .. }
+            | Self::Tls { .. } => None,
+        }
+    }
+
+    /// What the refused chain claims, when nobody has proven it.
+    #[must_use]
+    pub fn presented(&self) -> Option<&Presented> {
+        match self {
+            Self::Chain { source } => Some(&source.presented),
+            Self::NoProofOfPossession { presented, .. } => Some(presented),
+            Self::Io { .. }
+            | Self::NoCommonProtocol { .. }
+            | Self::NoCommonParameters { .. }
+            | Self::NoPeerCertificate { .. }
+            | Self::NotAuthorized { .. }
+            | Self::PeerClosed
+            | Self::PlaintextPeer
+            | Self::RefusedByPeer { .. }
+            | Self::Resumed
+            | Self::Shed { .. }
+            | Self::Timeout { .. }
+            | Self::Tls { .. } => None,
+        }
+    }
+
+    /// Finds one of ours in what another library made of it: in the sources of `error`, or, where rustls keeps a foreign
+    /// error out of them, inside its own.
+    #[must_use]
+    pub fn find<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(ours) = error.downcast_ref::<Self>() {
+                return Some(ours);
+            }
+            if let Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) =
+                error.downcast_ref()
+            {
+                return Self::find(other.0.as_ref());
+            }
+            // `io::Error::source` skips the error that it wraps and goes on with that one's source.
+            next = match error
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref)
+            {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+        }
+        None
+    }
+}
+
+/// A TLS alert that a peer refused us by (RFC 8446 §6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alert(pub(crate) AlertDescription);
+
+impl Alert {
+    /// The alert's number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        u8::from(self.0)
+    }
+
+    /// Finds the alert that ended a connection in the sources of `error`.
+    #[must_use]
+    pub fn find(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(rustls::Error::AlertReceived(alert)) = error.downcast_ref() {
+                return Some(Self(*alert));
+            }
+            next = match error
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref)
+            {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+        }
+        None
+    }
+
+    /// What the peer most likely means, in one sentence.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        // AlertDescription is rustls' open list of a registry's numbers; what is not named here says little.
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "an open list of another crate"
+        )]
+        match self.0 {
+            AlertDescription::AccessDenied => {
+                "our certificate is accepted, and its identity is not authorized there"
+            }
+            AlertDescription::BadCertificate => {
+                "our certificate, or one in its chain, is malformed or breaks a rule there"
+            }
+            AlertDescription::CertificateExpired => {
+                "our certificate has expired, or is not valid yet, by the peer's clock"
+            }
+            AlertDescription::CertificateRequired => {
+                "we presented no certificate and the peer requires one"
+            }
+            AlertDescription::CertificateRevoked => "our certificate is revoked",
+            AlertDescription::CertificateUnknown => {
+                "the peer refused our certificate for a reason it does not tell"
+            }
+            AlertDescription::DecryptError => {
+                "a signature of ours did not verify: another key under a known CA's name"
+            }
+            AlertDescription::HandshakeFailure => {
+                "the peer refused the handshake; older stacks say so for any fault"
+            }
+            AlertDescription::NoApplicationProtocol => {
+                "the peer speaks none of the application protocols that we offer"
+            }
+            AlertDescription::ProtocolVersion => {
+                "the peer does not speak the versions of TLS that we offer"
+            }
+            AlertDescription::UnknownCA => {
+                "the peer's trust bundle has no CA that our chain leads to"
+            }
+            AlertDescription::UnsupportedCertificate => {
+                "our certificate may not be used in this role, or its kind is unsupported"
+            }
+            _ => "the peer ended the handshake",
+        }
+    }
+
+    pub(crate) fn remedy(self) -> &'static str {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "an open list of another crate"
+        )]
+        match self.0 {
+            AlertDescription::AccessDenied => "allow our identity in the peer's policy",
+            AlertDescription::CertificateExpired => {
+                "renew our certificate, and compare both clocks"
+            }
+            AlertDescription::CertificateRequired => "present a client certificate",
+            AlertDescription::CertificateRevoked => "have a new certificate issued",
+            AlertDescription::UnknownCA | AlertDescription::DecryptError => {
+                "give the peer the CA that issued our chain, and present our intermediates"
+            }
+            AlertDescription::UnsupportedCertificate => {
+                "reissue our certificate with extended key usages clientAuth and serverAuth"
+            }
+            _ => "look at the peer's log, which has the reason",
+        }
+    }
+}
+
+impl fmt::Display for Alert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&alert_name(*self))
+    }
+}
+
+/// `AccessDenied` as the RFC writes it: `access_denied`.
+fn alert_name(alert: Alert) -> String {
+    let mut name = String::new();
+    for c in format!("{:?}", alert.0).chars() {
+        if c.is_ascii_uppercase() && !name.is_empty() && !name.ends_with('_') {
+            name.push('_');
+        }
+        name.push(c.to_ascii_lowercase());
+    }
+    name.replace("_c_a", "_ca")
+}
+
+fn names(accepted: &[String]) -> String {
+    if accepted.is_empty() {
+        "(the CAs are not named to clients)".into()
+    } else {
+        format!("`{}`", accepted.join("`, `"))
+    }
+}

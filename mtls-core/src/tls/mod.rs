@@ -1,0 +1,19 @@
+//! rustls configs, and what became of the handshakes made with them.
+
+mod client;
+mod connection;
+mod error;
+mod info;
+mod posture;
+pub(crate) mod provider;
+mod server;
+
+pub use client::{
+    ClientHandshake, ClientTls, ClientTlsBuilder, DangerousClientTlsBuilder, Expectation,
+    NeedsExpectation,
+};
+pub use connection::ServerHandshake;
+pub use error::{Alert, ConfigError, HandshakeError};
+pub use info::PeerInfo;
+pub use posture::TlsVersions;
+pub use server::{NeedsAuthorizer, ServerTls, ServerTlsBuilder};
