@@ -1,1 +1,53 @@
-//! placeholder
+//! Mutual TLS for axum: every handler knows its peer, and a route can say which peer it wants.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use mtls_axum::{Peer, require};
+//! use mtls_core::{CredentialFiles, CredentialSource, Policy, ServerTls};
+//! use tokio::net::TcpListener;
+//!
+//! # async fn list() {}
+//! # async fn shutdown_signal() {}
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let source = CredentialSource::watch(CredentialFiles::detect("/var/run/secrets/tls")?).await?;
+//! let server = ServerTls::builder(&source)
+//!     .authorize(Policy::trust_domain("example.org")?)
+//!     .build()?;
+//! let app = Router::new()
+//!     .route("/orders", get(list).route_layer(require("spiffe://example.org/ns/shop/sa/*")?))
+//!     .route("/whoami", get(|Peer(peer): Peer| async move { peer.to_string() }));
+//! mtls_axum::serve(TcpListener::bind("0.0.0.0:8443").await?, server, app)
+//!     .with_graceful_shutdown(shutdown_signal())
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Who may, and where that is said
+//!
+//! The authorizer of the [`ServerTls`](mtls_core::ServerTls) decides at the handshake, for the whole server. [`require`]
+//! narrows it for a route. `Router::route_layer` runs it for requests that match a route, so that an unknown path is 404
+//! to everyone; `Router::layer` runs it for all.
+//!
+//! # Testing handlers
+//!
+//! A handler that extracts [`Peer`] is tested without sockets: [`as_peer`] gives a router a peer that was verified in
+//! memory. There is no other way to make one.
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs |
+//! | `fips` | no | the FIPS 140-3 module of aws-lc-rs |
+//! | `notify` | yes | reload on filesystem events |
+//! | `ring` | no | the crypto provider ring |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod extract;
+mod require;
+mod serve;
+
+pub use extract::{NoPeer, Peer, PeerSpiffeId, ServiceAccount};
+pub use mtls_tower::{Denied, Limits, PeerInfo};
+pub use require::{as_peer, require};
+pub use serve::{Serve, serve};

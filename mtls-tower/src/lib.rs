@@ -1,1 +1,42 @@
-//! placeholder
+//! Mutual TLS for tower and hyper: connections on both sides of [`mtls_core`], and layers that decide by identity.
+//!
+//! A server: [`serve`] runs any tower service over HTTP/1.1 and HTTP/2; [`MtlsListener`] hands out streams to a loop of
+//! your own; [`Acceptor`] does one handshake. A client: [`Connector`] for hyper-util's client and whatever else connects
+//! by a `Service<Uri>`.
+//!
+//! Every request that [`serve`] hands on has a [`PeerInfo`] among its extensions, and so has every response that came
+//! through a [`Connector`]: one value per connection, whose peer was verified and has proven to hold its key.
+//! [`AuthorizeLayer`] decides by it.
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs |
+//! | `client` | yes | [`Connector`] |
+//! | `fips` | no | the FIPS 140-3 module of aws-lc-rs |
+//! | `notify` | yes | reload on filesystem events |
+//! | `ring` | no | the crypto provider ring |
+//! | `server` | yes | [`serve`] |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod accept;
+mod authorize;
+#[cfg(feature = "client")]
+mod connect;
+mod listener;
+mod refusals;
+#[cfg(feature = "server")]
+mod serve;
+mod stream;
+
+pub use accept::{Acceptor, Limits};
+pub use authorize::{Authorize, AuthorizeLayer, Denied, ResponseFuture};
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub use connect::{ConnectError, Connected, Connector};
+pub use listener::MtlsListener;
+pub use mtls_core::PeerInfo;
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub use serve::{Connection, Serve, WithPeer, serve, serve_with};
+pub use stream::{ClientStream, ServerStream};

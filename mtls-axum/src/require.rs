@@ -1,0 +1,59 @@
+//! Routes that want a certain peer, and a peer for tests.
+
+use axum::{Extension, Router};
+use mtls_core::{PeerInfo, Policy, PolicyError};
+use mtls_tower::AuthorizeLayer;
+
+/// A layer that lets through the peers of `policy` alone: for `route_layer` and `layer`.
+///
+/// Others are answered with 403 Forbidden, and gRPC requests with `PERMISSION_DENIED`. A text is a SPIFFE ID or a
+/// pattern; for anything else give a [`Policy`].
+///
+/// # Errors
+///
+/// The text is no policy.
+///
+/// ```
+/// # use axum::{Router, routing::get};
+/// # use mtls_axum::require;
+/// # use mtls_core::Policy;
+/// # async fn list() {}
+/// let app: Router = Router::new()
+///     .route("/orders", get(list).route_layer(require("spiffe://example.org/ns/shop/sa/*")?))
+///     .route("/backup", get(list).route_layer(require(Policy::dns_name("backup.example.org")?)?));
+/// # Ok::<(), mtls_core::PolicyError>(())
+/// ```
+pub fn require<P>(policy: P) -> Result<AuthorizeLayer, PolicyError>
+where
+    P: TryInto<Policy, Error: Into<PolicyError>>,
+{
+    policy
+        .try_into()
+        .map(AuthorizeLayer::new)
+        .map_err(Into::into)
+}
+
+/// Lets every request of `router` come from `peer`, for tests of handlers.
+///
+/// The peer comes from a handshake in memory, made by `mtls_core::testing::TestCa::peer`: what the handler sees is what
+/// it would see in production.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use axum::{Router, body::Body, routing::get};
+/// use mtls_axum::{Peer, as_peer};
+/// use mtls_core::testing::TestCa;
+/// use tower::ServiceExt;
+///
+/// let app = Router::new().route("/", get(|Peer(peer): Peer| async move { peer.to_string() }));
+/// let ca = TestCa::new("example.org");
+/// let app = as_peer(app, ca.peer(&ca.issue("/web")));
+/// let response = app.oneshot(http::Request::get("/").body(Body::empty())?).await?;
+/// assert_eq!(response.status(), 200);
+/// # Ok(())
+/// # }
+/// ```
+pub fn as_peer(router: Router, peer: PeerInfo) -> Router {
+    router.layer(Extension(peer))
+}

@@ -1,0 +1,105 @@
+//! An axum router by mutual TLS.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use http::Request;
+use hyper::body::Incoming;
+use mtls_core::ServerTls;
+use mtls_tower::Limits;
+use tokio::net::TcpListener;
+use tower_service::Service;
+
+/// Serves `router` by mutual TLS, over HTTP/1.1 and HTTP/2, shaped like `axum::serve`.
+///
+/// Every request carries the connection's [`PeerInfo`](crate::PeerInfo), for [`Peer`](crate::Peer) and its kin, and
+/// `ConnectInfo<SocketAddr>`. `.await` it; it ends only by [`Serve::with_graceful_shutdown`].
+pub fn serve(listener: TcpListener, tls: ServerTls, router: Router) -> Serve {
+    let make: MakeService = Box::new(move |connection| WithAddr {
+        inner: router.clone(),
+        addr: connection.remote_addr,
+    });
+    Serve(mtls_tower::serve_with(listener, tls, make))
+}
+
+type MakeService = Box<dyn Fn(&mtls_tower::Connection) -> WithAddr + Send>;
+
+/// A server, ready to run: set what you like, then `.await` it.
+#[must_use = "a server runs when it is awaited"]
+pub struct Serve(mtls_tower::Serve<MakeService>);
+
+impl Serve {
+    /// Stops accepting when `signal` completes, lets the requests in flight finish, and returns when the last connection
+    /// is closed or [`drain_deadline`](Self::drain_deadline) has passed. Default: never.
+    pub fn with_graceful_shutdown(self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(self.0.with_graceful_shutdown(signal))
+    }
+
+    /// How long connections may take to finish at shutdown before they are cut. Default: 30 s.
+    pub fn drain_deadline(self, deadline: Duration) -> Self {
+        Self(self.0.drain_deadline(deadline))
+    }
+
+    /// How long a client may take to send the head of an HTTP/1.1 request, the first one included. Default: 30 s.
+    pub fn header_read_timeout(self, timeout: Duration) -> Self {
+        Self(self.0.header_read_timeout(timeout))
+    }
+
+    /// The bounds on handshakes.
+    pub fn limits(self, limits: Limits) -> Self {
+        Self(self.0.limits(limits))
+    }
+
+    /// The address that it listens at.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+impl fmt::Debug for Serve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl IntoFuture for Serve {
+    type Output = io::Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.0.into_future()
+    }
+}
+
+/// Adds what axum's own `into_make_service_with_connect_info` would.
+#[derive(Debug, Clone)]
+struct WithAddr {
+    inner: Router,
+    addr: SocketAddr,
+}
+
+impl Service<Request<Incoming>> for WithAddr {
+    type Response = <Router as Service<Request<Incoming>>>::Response;
+    type Error = <Router as Service<Request<Incoming>>>::Error;
+    type Future = <Router as Service<Request<Incoming>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Service::<Request<Incoming>>::poll_ready(&mut self.inner, cx)
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(ConnectInfo(self.addr));
+        self.inner.call(request)
+    }
+}

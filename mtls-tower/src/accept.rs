@@ -1,0 +1,164 @@
+//! One server handshake on one connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mtls_core::rustls::ServerHandshake;
+use mtls_core::rustls::server::Acceptor as ClientHelloReader;
+use mtls_core::{HandshakeError, ServerTls};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::LazyConfigAcceptor;
+
+use crate::stream::ServerStream;
+
+/// Bounds on what peers may cost before they are known.
+#[derive(Debug, Clone, Copy)]
+#[must_use]
+pub struct Limits {
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) pending_handshakes: usize,
+    pub(crate) linger: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(10),
+            pending_handshakes: 1024,
+            linger: Duration::from_millis(500),
+        }
+    }
+}
+
+impl Limits {
+    /// How long a handshake may take, from the TCP connection on. Default: 10 s.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// How many handshakes may be unfinished at a time; one more, and the oldest is given up. Default: 1024, at least 1.
+    pub fn pending_handshakes(mut self, bound: usize) -> Self {
+        self.pending_handshakes = bound.max(1);
+        self
+    }
+
+    /// How long a refused client may take to read its alert before the connection is closed. Default: 500 ms; zero
+    /// closes at once, and the client then sees a reset more often than the reason.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+}
+
+/// Does the server's side of a handshake, on any stream of bytes.
+#[derive(Debug, Clone)]
+pub struct Acceptor {
+    tls: ServerTls,
+    limits: Limits,
+    lingering: Arc<Semaphore>,
+}
+
+impl Acceptor {
+    /// An acceptor with the default [`Limits`].
+    #[must_use]
+    pub fn new(tls: ServerTls) -> Self {
+        let lingering = Arc::new(Semaphore::new(MAX_LINGERING));
+        Self {
+            tls,
+            limits: Limits::default(),
+            lingering,
+        }
+    }
+
+    /// Sets the limits; of these, [`Limits::pending_handshakes`] is its caller's to keep.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Accepts one client. After a refusal it returns once the client could read its alert, or the linger is over.
+    ///
+    /// Not cancel safe: dropping it drops the connection.
+    ///
+    /// # Errors
+    ///
+    /// Why the client was refused, or why the handshake was not done in time.
+    pub async fn accept<IO>(&self, io: IO) -> Result<ServerStream<IO>, HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (error, io) = match self.handshake(io).await {
+            Ok(stream) => return Ok(stream),
+            Err(failed) => failed,
+        };
+        if let Some(io) = io {
+            self.let_the_peer_read(io).await;
+        }
+        Err(error)
+    }
+
+    /// The failed connection comes back if its peer may want to read something from it.
+    pub(crate) async fn handshake<IO>(
+        &self,
+        io: IO,
+    ) -> Result<ServerStream<IO>, (HandshakeError, Option<IO>)>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let limit = self.limits.handshake_timeout;
+        let deadline = Instant::now() + limit;
+        let late = |_| (HandshakeError::Timeout { after: limit }, None);
+        let reader = LazyConfigAcceptor::new(ClientHelloReader::default(), io);
+        tokio::pin!(reader);
+        let hello = timeout_at(deadline, reader.as_mut()).await.map_err(late)?;
+        // Not before the client's first bytes are there: a connection may be held open for long without any, and is to
+        // be judged by what is trusted when it speaks.
+        let handshake = self.tls.handshake();
+        let hello =
+            hello.map_err(|error| (handshake.explain(&error), reader.as_mut().take_io()))?;
+        let accept = hello.into_stream(handshake.config()).into_fallible();
+        let accepted = timeout_at(deadline, accept).await.map_err(late)?;
+        let tls = accepted.map_err(|(error, io)| (handshake.explain(&error), Some(io)))?;
+        established(&handshake, tls)
+    }
+
+    /// Closes our side and reads until the peer has closed its own. A socket that is closed with bytes unread sends a
+    /// reset, which overtakes the alert: the client would see that something failed, and not what.
+    pub(crate) async fn let_the_peer_read<IO>(&self, mut io: IO)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Ok(_permit) = self.lingering.try_acquire() else {
+            return;
+        };
+        let drain = async {
+            io.shutdown().await?;
+            let mut unread = (&mut io).take(MAX_LINGER_BYTES);
+            let mut buffer = [0; 4096];
+            while unread.read(&mut buffer).await? > 0 {}
+            Ok::<(), std::io::Error>(())
+        };
+        // Whatever the peer does now changes nothing.
+        let _ = timeout(self.limits.linger, drain).await;
+    }
+}
+
+fn established<IO>(
+    handshake: &ServerHandshake,
+    tls: tokio_rustls::server::TlsStream<IO>,
+) -> Result<ServerStream<IO>, (HandshakeError, Option<IO>)> {
+    let peer = handshake
+        .established(tls.get_ref().1)
+        .map_err(|error| (error, None))?;
+    Ok(ServerStream::new(tls, peer))
+}
+
+/// Refusals that linger at a time; beyond, a refused client is simply cut off.
+const MAX_LINGERING: usize = 256;
+
+/// What a refused client may still send, most of it a request that it began before it heard of the refusal.
+const MAX_LINGER_BYTES: u64 = 256 * 1024;

@@ -1,0 +1,208 @@
+//! The accept loop: handshakes run beside it, bounded in number and time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mtls_core::{HandshakeError, ServerTls};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, warn};
+
+use crate::accept::{Acceptor, Limits};
+use crate::refusals::Refusals;
+use crate::stream::ServerStream;
+
+/// A TCP listener that hands out connections whose client is known.
+///
+/// Handshakes run in tasks of their own, so that a client that says nothing delays nobody. At the bound of
+/// [`Limits::pending_handshakes`] the oldest unfinished one is given up: silent connections never keep a new one out.
+/// Dropping the listener ends the handshakes.
+#[derive(Debug)]
+pub struct MtlsListener {
+    listener: TcpListener,
+    acceptor: Acceptor,
+    limits: Limits,
+    tasks: JoinSet<Handshake>,
+    pending: Pending,
+    refusals: Refusals,
+    resume_accepting: Option<Instant>,
+}
+
+type Handshake = (Result<ServerStream<TcpStream>, HandshakeError>, SocketAddr);
+
+impl MtlsListener {
+    /// Accepts from `listener` with the default [`Limits`].
+    #[must_use]
+    pub fn new(listener: TcpListener, tls: ServerTls) -> Self {
+        let limits = Limits::default();
+        Self {
+            listener,
+            acceptor: Acceptor::new(tls).with_limits(limits),
+            limits,
+            tasks: JoinSet::new(),
+            pending: Pending::default(),
+            refusals: Refusals::default(),
+            resume_accepting: None,
+        }
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.acceptor = self.acceptor.with_limits(limits);
+        self.limits = limits;
+        self
+    }
+
+    /// The address that it listens at.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The next client whose handshake is done.
+    ///
+    /// Refused clients are logged and never returned; errors of the operating system are logged and waited out. Cancel
+    /// safe: handshakes go on in between, but new connections are taken only while this is polled.
+    pub async fn accept(&mut self) -> (ServerStream<TcpStream>, SocketAddr) {
+        loop {
+            let paused = self.resume_accepting;
+            tokio::select! {
+                Some(done) = self.tasks.join_next_with_id() => {
+                    if let Some(accepted) = self.finish(done) {
+                        return accepted;
+                    }
+                }
+                accepted = self.listener.accept(), if paused.is_none() => match accepted {
+                    Ok((tcp, addr)) => self.begin(tcp, addr),
+                    Err(error) => self.back_off(&error),
+                },
+                () = sleep_until(paused.unwrap_or_else(Instant::now)), if paused.is_some() => {
+                    self.resume_accepting = None;
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, tcp: TcpStream, addr: SocketAddr) {
+        if self.pending.len() >= self.limits.pending_handshakes {
+            self.pending.shed_oldest();
+        }
+        // Small records are latency here, not throughput. A socket that refuses the option still works.
+        if let Err(error) = tcp.set_nodelay(true) {
+            debug!(%error, "TCP_NODELAY not set");
+        }
+        let acceptor = self.acceptor.clone();
+        let task = self
+            .tasks
+            .spawn(async move { (acceptor.accept(tcp).await, addr) });
+        self.pending.insert(task, addr);
+    }
+
+    fn finish(
+        &mut self,
+        done: Result<(Id, Handshake), JoinError>,
+    ) -> Option<(ServerStream<TcpStream>, SocketAddr)> {
+        match done {
+            Ok((id, (result, addr))) => {
+                self.pending.remove(id);
+                match result {
+                    Ok(stream) => Some((stream, addr)),
+                    Err(error) => {
+                        self.refusals.log(&error, addr);
+                        None
+                    }
+                }
+            }
+            Err(failed) => {
+                if let Some(handshake) = self.pending.remove(failed.id()) {
+                    if failed.is_panic() {
+                        // Not the peer's doing alone: an authorizer of the user's runs in there.
+                        error!(network.peer.address = %handshake.addr, "a handshake panicked");
+                    } else {
+                        let after = handshake.started.elapsed();
+                        self.refusals
+                            .log(&HandshakeError::Shed { after }, handshake.addr);
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// A connection that its peer gave up is nobody's loss. Anything else is a resource that ran out, most often file
+    /// descriptors: then an unfinished handshake has to go, and a pause keeps the loop from spinning.
+    fn back_off(&mut self, error: &io::Error) {
+        let aborted = [
+            io::ErrorKind::ConnectionAborted,
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::ConnectionRefused,
+            io::ErrorKind::Interrupted,
+        ];
+        if aborted.contains(&error.kind()) {
+            return;
+        }
+        warn!(%error, "cannot accept; retrying");
+        self.pending.shed_oldest();
+        self.resume_accepting = Some(Instant::now() + BACK_OFF);
+    }
+}
+
+/// The unfinished handshakes, oldest first.
+#[derive(Debug, Default)]
+struct Pending {
+    by_age: BTreeMap<u64, Started>,
+    ages: HashMap<Id, u64>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Started {
+    task: AbortHandle,
+    addr: SocketAddr,
+    started: Instant,
+    shed: bool,
+}
+
+impl Pending {
+    fn len(&self) -> usize {
+        self.by_age
+            .values()
+            .filter(|handshake| !handshake.shed)
+            .count()
+    }
+
+    fn insert(&mut self, task: AbortHandle, addr: SocketAddr) {
+        self.ages.insert(task.id(), self.next);
+        self.by_age.insert(
+            self.next,
+            Started {
+                task,
+                addr,
+                started: Instant::now(),
+                shed: false,
+            },
+        );
+        self.next += 1;
+    }
+
+    fn remove(&mut self, id: Id) -> Option<Started> {
+        self.by_age.remove(&self.ages.remove(&id)?)
+    }
+
+    fn shed_oldest(&mut self) {
+        if let Some(oldest) = self.by_age.values_mut().find(|handshake| !handshake.shed) {
+            oldest.shed = true;
+            oldest.task.abort();
+        }
+    }
+}
+
+/// Long enough for descriptors to come back, short enough that nobody notices.
+const BACK_OFF: Duration = Duration::from_millis(50);

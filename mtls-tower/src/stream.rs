@@ -1,0 +1,105 @@
+//! Streams whose peer is known.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use mtls_core::PeerInfo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::{client, server};
+
+/// An accepted connection: bytes, and who sends them.
+#[derive(Debug)]
+pub struct ServerStream<IO> {
+    tls: server::TlsStream<IO>,
+    peer: PeerInfo,
+}
+
+impl<IO> ServerStream<IO> {
+    pub(crate) fn new(tls: server::TlsStream<IO>, peer: PeerInfo) -> Self {
+        Self { tls, peer }
+    }
+
+    /// The stream underneath.
+    pub fn get_ref(&self) -> &IO {
+        self.tls.get_ref().0
+    }
+}
+
+/// A connection that we made: bytes, and who sends them.
+#[derive(Debug)]
+pub struct ClientStream<IO> {
+    tls: client::TlsStream<IO>,
+    peer: PeerInfo,
+}
+
+impl<IO> ClientStream<IO> {
+    // Without a connector, nobody makes one: the type is there for whoever names it.
+    #[cfg_attr(
+        not(feature = "client"),
+        expect(dead_code, reason = "made by the connector")
+    )]
+    pub(crate) fn new(tls: client::TlsStream<IO>, peer: PeerInfo) -> Self {
+        Self { tls, peer }
+    }
+
+    /// The stream underneath.
+    pub fn get_ref(&self) -> &IO {
+        self.tls.get_ref().0
+    }
+}
+
+macro_rules! stream {
+    ($stream:ident) => {
+        impl<IO> $stream<IO> {
+            /// The peer of this connection.
+            #[must_use]
+            pub fn peer(&self) -> &PeerInfo {
+                &self.peer
+            }
+        }
+
+        impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for $stream<IO> {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.get_mut().tls).poll_read(cx, buf)
+            }
+        }
+
+        impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for $stream<IO> {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.get_mut().tls).poll_write(cx, buf)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.get_mut().tls).poll_write_vectored(cx, bufs)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                self.tls.is_write_vectored()
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.get_mut().tls).poll_flush(cx)
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.get_mut().tls).poll_shutdown(cx)
+            }
+        }
+    };
+}
+
+stream!(ServerStream);
+stream!(ClientStream);
