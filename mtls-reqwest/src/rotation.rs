@@ -1,0 +1,161 @@
+//! One `reqwest::Client` per snapshot, and which one is current.
+//!
+//! There is no task: each request asks whether the source has moved on. Dropping a `reqwest::Client` is the only way to
+//! close its idle connections, and nothing else stops a pooled connection from being used under a trust that is gone.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwapOption;
+use mtls_core::rustls::ClientHandshake;
+use mtls_core::{ClientTls, PeerIdentity, Timestamp};
+use reqwest::tls::TlsInfo;
+use tracing::{debug, warn};
+
+use crate::builder::Recipe;
+
+/// The client of the current snapshot, replaced when there is a newer one.
+#[derive(Debug)]
+pub(crate) struct Rotation {
+    tls: ClientTls,
+    recipe: Recipe,
+    /// Empty when the last client could not be built.
+    current: ArcSwapOption<Generation>,
+    /// Held by whoever builds the next one.
+    building: Mutex<()>,
+}
+
+impl Rotation {
+    pub(crate) fn start(tls: ClientTls, recipe: Recipe) -> Result<Self, reqwest::Error> {
+        let first = Generation::build(&tls, &recipe)?;
+        Ok(Self {
+            tls,
+            recipe,
+            current: ArcSwapOption::from_pointee(first),
+            building: Mutex::new(()),
+        })
+    }
+
+    /// What a request that is sent now is sent on.
+    ///
+    /// When its client cannot be built the error is the request's: the older client may trust what is trusted no more.
+    pub(crate) fn current(&self) -> Result<Arc<Generation>, reqwest::Error> {
+        self.current_at(now())
+    }
+
+    fn current_at(&self, now: Timestamp) -> Result<Arc<Generation>, reqwest::Error> {
+        match self.usable(now) {
+            Some(generation) => Ok(generation),
+            None => self.replace(now),
+        }
+    }
+
+    fn usable(&self, now: Timestamp) -> Option<Arc<Generation>> {
+        let newest = self.tls.source().current().generation();
+        let current = self.current.load();
+        let usable = current
+            .as_ref()
+            .filter(|generation| generation.serves(newest, now));
+        usable.cloned()
+    }
+
+    /// A few microseconds, and what the user's hook takes, once per snapshot. Requests that come meanwhile wait rather than
+    /// build another.
+    fn replace(&self, now: Timestamp) -> Result<Arc<Generation>, reqwest::Error> {
+        // A panic of the user's hook leaves nothing half done.
+        let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(generation) = self.usable(now) {
+            return Ok(generation);
+        }
+        match Generation::build(&self.tls, &self.recipe) {
+            Ok(next) => {
+                let next = Arc::new(next);
+                debug!(mtls.generation = next.number(), "client replaced");
+                self.current.store(Some(Arc::clone(&next)));
+                Ok(next)
+            }
+            Err(error) => {
+                // Told when it begins, not for each request that it fails. The old idle connections close with it.
+                if self.current.swap(None).is_some() {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "no client for the new snapshot"
+                    );
+                }
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn tls(&self) -> &ClientTls {
+        &self.tls
+    }
+}
+
+/// The client of one snapshot.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    http: reqwest::Client,
+    handshake: ClientHandshake,
+    /// When the first of the servers that have answered expires, in UNIX seconds.
+    first_expiry: AtomicI64,
+}
+
+impl Generation {
+    fn build(tls: &ClientTls, recipe: &Recipe) -> Result<Self, reqwest::Error> {
+        let handshake = tls.handshake();
+        Ok(Self {
+            http: recipe.build(&handshake)?,
+            handshake,
+            first_expiry: AtomicI64::new(i64::MAX),
+        })
+    }
+
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// Puts the server's identity among the extensions of its response.
+    pub(crate) fn identify(&self, response: &mut reqwest::Response) {
+        // The leaf is of a connection of this client, which verified no server but with this handshake's verifier.
+        let leaf = response
+            .extensions()
+            .get()
+            .and_then(TlsInfo::peer_certificate);
+        let Some(identity) = leaf.and_then(|leaf| self.handshake.identity_by_leaf(leaf)) else {
+            return;
+        };
+        self.note_expiry(&identity);
+        response.extensions_mut().insert(Peer(identity));
+    }
+
+    fn number(&self) -> u64 {
+        self.handshake.generation()
+    }
+
+    /// A pooled connection outlives the certificate that it was made under, if nobody retires it.
+    fn serves(&self, newest: u64, now: Timestamp) -> bool {
+        self.number() >= newest && now.as_unix() <= self.first_expiry.load(Ordering::Relaxed)
+    }
+
+    fn note_expiry(&self, identity: &PeerIdentity) {
+        let not_after = identity.window().not_after.as_unix();
+        self.first_expiry.fetch_min(not_after, Ordering::Relaxed);
+    }
+}
+
+/// The extension of a response that says who sent it. Private, so that nobody else can say so.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer(pub(crate) PeerIdentity);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "requests are sent now; what decides is given its time"
+)]
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! A refusal explains itself, ours and the server's.
+
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, missing_docs)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{ANY, H1, Server, by_name, client, source};
+use mtls_core::rustls::ServerConfig;
+use mtls_core::rustls::crypto::aws_lc_rs;
+use mtls_core::testing::{Issued, LeafOptions, TestCa};
+use mtls_core::{ClientTls, Policy, Reason};
+use mtls_reqwest::{Client, Explanation, Retry, explain};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+async fn explained(http: &Client, url: &str) -> Explanation {
+    explain(&http.get(url).send().await.unwrap_err())
+}
+
+/// A server whose TLS is not ours: it presents whatever it is given, and asks for no certificate.
+async fn careless_server(issued: &Issued) -> String {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(issued.chain_der(), issued.key_der())
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "https://localhost:{}/",
+        listener.local_addr().unwrap().port()
+    );
+    tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let _ = acceptor.accept(tcp).await;
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused() {
+    let (ca, stranger) = (TestCa::new("example.org"), TestCa::new("example.org"));
+    let server = Server::of(&stranger.issue("/orders"), &[&stranger], ANY).await;
+    let (_publisher, http) = client(&ca);
+    let refused = explained(&http, &server.url("/")).await;
+    assert!(
+        matches!(refused, Explanation::PeerNotTrusted { .. }),
+        "{refused}"
+    );
+    assert_eq!(refused.reason(), Some(Reason::UnknownIssuer));
+    assert_eq!(refused.retry(), Retry::AfterReload);
+    assert!(refused.remedy().contains("trust bundle"));
+}
+
+#[tokio::test]
+async fn a_server_of_another_name_is_refused() {
+    let ca = TestCa::new("example.org");
+    let elsewhere = LeafOptions::new()
+        .spiffe("/orders")
+        .dns("elsewhere.example");
+    let server = Server::of(&ca.issue_with(elsewhere), &[&ca], ANY).await;
+    let (_publisher, http) = client(&ca);
+    let refused = explained(&http, &server.url("/")).await;
+    assert_eq!(refused.reason(), Some(Reason::NameMismatch), "{refused}");
+    assert_eq!(refused.retry(), Retry::No);
+    let log = refused.to_string();
+    assert!(
+        log.contains("elsewhere.example") && log.contains("localhost"),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_of_another_spiffe_id_is_refused() {
+    let ca = TestCa::new("example.org");
+    let server = Server::start(&ca).await;
+    let (_publisher, source) = source(&ca.issue("/web"), &[&ca]);
+    let other = "spiffe://example.org/payments".parse().unwrap();
+    let tls = ClientTls::builder(&source).expect_server(other).unwrap();
+    let http = Client::new(tls.build().unwrap()).unwrap();
+    let refused = explained(&http, &server.url("/")).await;
+    assert_eq!(refused.reason(), Some(Reason::NameMismatch), "{refused}");
+}
+
+#[tokio::test]
+async fn an_expired_server_is_refused() {
+    let ca = TestCa::new("example.org");
+    let stale = ca.issue_with(LeafOptions::service("/orders").expired());
+    let url = careless_server(&stale).await;
+    let (_publisher, http) = client(&ca);
+    let refused = explained(&http, &url).await;
+    assert_eq!(refused.reason(), Some(Reason::Expired), "{refused}");
+    assert_eq!(refused.retry(), Retry::No);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_authorize_us_says_so_over_http1() {
+    let ca = TestCa::new("example.org");
+    let policy = Policy::spiffe_id("spiffe://example.org/other").unwrap();
+    let server = Server::letting_in(policy, &ca.issue("/orders"), &[&ca], H1).await;
+    let (_publisher, http) = client(&ca);
+    let error = http.get(server.url("/")).send().await.unwrap_err();
+    assert!(!error.is_connect(), "in TLS 1.3 the connection stood");
+    let refused = explain(&error);
+    let Explanation::RefusedByPeer { alert } = &refused else {
+        panic!("{refused}: {error:?}");
+    };
+    assert_eq!(alert.to_string(), "access_denied");
+    assert_eq!(refused.reason(), Some(Reason::RefusedByPeer));
+    assert_eq!(refused.retry(), Retry::No);
+    assert!(refused.remedy().contains("policy"));
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_our_ca_says_so_over_http1() {
+    let (ours, theirs) = (TestCa::new("example.org"), TestCa::new("example.org"));
+    let server = Server::of(&theirs.issue("/orders"), &[&theirs], H1).await;
+    let (_publisher, source) = source(&ours.issue("/web"), &[&ours, &theirs]);
+    let http = Client::new(by_name(&source)).unwrap();
+    let refused = explained(&http, &server.url("/")).await;
+    assert!(
+        matches!(&refused, Explanation::RefusedByPeer { alert } if alert.code() == 48),
+        "{refused}"
+    );
+    assert_eq!(refused.retry(), Retry::AfterReload);
+}
+
+#[cfg(feature = "http2")]
+#[tokio::test]
+async fn a_server_that_does_not_authorize_us_is_understood_over_http2() {
+    let ca = TestCa::new("example.org");
+    let policy = Policy::spiffe_id("spiffe://example.org/other").unwrap();
+    let server = Server::letting_in(policy, &ca.issue("/orders"), &[&ca], common::H2).await;
+    let (_publisher, http) = client(&ca);
+    let mut alerts = 0;
+    for _ in 0..20 {
+        let error = http.get(server.url("/")).send().await.unwrap_err();
+        match explain(&error) {
+            Explanation::RefusedByPeer { alert } => {
+                assert_eq!(alert.to_string(), "access_denied");
+                alerts += 1;
+            }
+            // A request that is still being queued when the connection ends hears no more than that.
+            Explanation::ClosedByPeer => {}
+            _ => panic!("{error:?}"),
+        }
+    }
+    // h2 passes the alert on as text. Were it none of them, the text would have changed.
+    assert!(alerts > 0);
+}
+
+#[tokio::test]
+async fn a_plaintext_server_is_told_as_one() {
+    let ca = TestCa::new("example.org");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "https://localhost:{}/",
+        listener.local_addr().unwrap().port()
+    );
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .unwrap();
+        let _ = tcp.read(&mut [0; 1024]).await;
+    });
+    let (_publisher, http) = client(&ca);
+    let told = explained(&http, &url).await;
+    assert!(matches!(told, Explanation::Plaintext), "{told}");
+    assert_eq!(told.reason(), Some(Reason::PlaintextPeer));
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_is_told_as_one() {
+    let ca = TestCa::new("example.org");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "https://localhost:{}/",
+        listener.local_addr().unwrap().port()
+    );
+    tokio::spawn(async move { drop(listener.accept().await) });
+    let (_publisher, http) = client(&ca);
+    let told = explained(&http, &url).await;
+    assert!(matches!(told, Explanation::ClosedByPeer), "{told}");
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_is_the_network() {
+    let ca = TestCa::new("example.org");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "https://127.0.0.1:{}/",
+        listener.local_addr().unwrap().port()
+    );
+    drop(listener);
+    let (_publisher, http) = client(&ca);
+    let told = explained(&http, &url).await;
+    assert!(matches!(told, Explanation::Network), "{told}");
+    assert_eq!(told.retry(), Retry::Yes);
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_runs_into_the_timeout() {
+    let ca = TestCa::new("example.org");
+    let server = Server::start(&ca).await;
+    let (_publisher, http) = client(&ca);
+    let request = http
+        .get(server.url("/hold"))
+        .timeout(Duration::from_millis(20));
+    let told = explain(&request.send().await.unwrap_err());
+    assert!(matches!(told, Explanation::Timeout), "{told}");
+    assert_eq!(told.reason(), Some(Reason::Timeout));
+}
+
+#[tokio::test]
+async fn a_status_is_not_a_matter_of_tls() {
+    let ca = TestCa::new("example.org");
+    let server = Server::start(&ca).await;
+    let (_publisher, http) = client(&ca);
+    let missing = http.get(server.url("/missing")).send().await.unwrap();
+    let told = explain(&missing.error_for_status().unwrap_err());
+    assert!(matches!(told, Explanation::Other), "{told}");
+    assert_eq!(told.reason(), None);
+}
