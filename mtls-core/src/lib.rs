@@ -1,4 +1,50 @@
-//! Mutual TLS in your own process.
+//! Mutual TLS in your own process: present credentials, verify peers, rotate both without a restart.
+//!
+//! A [`CredentialSource`] reads mounted files and keeps them current. A server ([`ServerTls`]) says which verified peers may
+//! connect; a client ([`ClientTls`]) says which server it expects. Neither can be built having skipped that. What both
+//! learn is a [`PeerInfo`], and who it is a [`PeerIdentity`]. Connections are made by the adapters: `mtls-axum`,
+//! `mtls-reqwest`, `mtls-tower`.
+//!
+//! ```no_run
+//! use mtls_core::{ClientTls, CredentialFiles, CredentialSource, Policy, ServerTls};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let source = CredentialSource::watch(CredentialFiles::detect("/var/run/secrets/tls")?).await?;
+//! let server = ServerTls::builder(&source)
+//!     .authorize(Policy::trust_domain("example.org")?)
+//!     .build()?;
+//! let client = ClientTls::builder(&source).verify_server_name().build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to start
+//!
+//! - **Files**: [`CredentialFiles`] says which; [`SourceBuilder`] how they are read and verified.
+//! - **Who may connect**: [`Policy`], a value; or an [`Authorizer`] of your own.
+//! - **A peer was refused**: [`HandshakeError::remedy`], and the stable [`Reason`].
+//! - **Files were not taken**: [`CredentialSource::status`], [`LoadError::remedy`].
+//! - **Material that is not in files**: [`SourceBuilder::publish`] and its [`Publisher`].
+//! - **Anything else that speaks rustls**: [`ServerTls::handshake`], [`ClientTls::handshake`] and the module [`rustls`].
+//! - **Tests**: the feature `testing`, a CA and mounted directories.
+//!
+//! # What is verified
+//!
+//! RFC 5280 path validation by webpki, and beyond it: issuers need keyCertSign where KeyUsage is present (§4.2.1.3); trust
+//! anchors are CAs, in time, and their path length counts; a leaf with a SPIFFE ID keeps the X509-SVID profile (§2, §5.2)
+//! and is verified with the bundle of its own trust domain alone (SPIFFE Federation §7.3). A server's name is a SAN,
+//! never a common name (RFC 9525). There is no revocation yet, and no session is resumed.
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs, which prefers a post-quantum key exchange |
+//! | `fips` | no | its FIPS 140-3 module; [`ServerTls::fips`] says whether it holds |
+//! | `notify` | yes | reload on filesystem events; without it, by polling |
+//! | `ring` | no | the crypto provider ring, used when none is named and aws-lc-rs is off |
+//! | `signal` | no | `CredentialSource::reload_on_hangup` |
+//! | `testing` | no | the module `testing` |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod clock;
 mod error;

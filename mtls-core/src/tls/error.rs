@@ -62,7 +62,7 @@ impl ConfigError {
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The peer's chain does not verify.
-    #[error("refused: {source}")]
+    #[error(transparent)]
     Chain {
         /// What is wrong with it.
         #[from]
@@ -289,12 +289,17 @@ impl Alert {
     }
 
     /// Finds the alert that ended a connection in the sources of `error`.
+    ///
+    /// h2 keeps of an I/O error its kind and its text: there the alert is the one that rustls prints like that.
     #[must_use]
     pub fn find(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
             if let Some(rustls::Error::AlertReceived(alert)) = error.downcast_ref() {
                 return Some(Self(*alert));
+            }
+            if let Some(alert) = error.downcast_ref().and_then(Self::by_text) {
+                return Some(alert);
             }
             next = match error
                 .downcast_ref::<io::Error>()
@@ -305,6 +310,17 @@ impl Alert {
             };
         }
         None
+    }
+
+    fn by_text(error: &io::Error) -> Option<Self> {
+        if error.kind() != io::ErrorKind::InvalidData {
+            return None;
+        }
+        let text = error.to_string();
+        let mut alerts = (0..=u8::MAX).map(AlertDescription::from);
+        alerts
+            .find(|alert| rustls::Error::AlertReceived(*alert).to_string() == text)
+            .map(Self)
     }
 
     /// What the peer most likely means, in one sentence.
@@ -354,7 +370,9 @@ impl Alert {
         }
     }
 
-    pub(crate) fn remedy(self) -> &'static str {
+    /// What an operator can do next, in one sentence.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "an open list of another crate"

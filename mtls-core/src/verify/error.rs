@@ -75,8 +75,7 @@ impl fmt::Display for Presented {
 }
 
 /// A chain that does not verify.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{role} presented {presented}: {fault}")]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ChainError {
     /// What its leaf claims.
@@ -84,8 +83,24 @@ pub struct ChainError {
     /// The role it was presented for.
     pub role: Role,
     /// What is wrong with it.
-    #[source]
     pub fault: ChainFault,
+}
+
+impl fmt::Display for ChainError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} presented {}: {}",
+            self.role, self.presented, self.fault
+        )
+    }
+}
+
+/// The fault is part of what it prints; only what the fault has for a cause is one.
+impl std::error::Error for ChainError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.fault)
+    }
 }
 
 impl ChainError {
