@@ -1,1 +1,1 @@
-//! placeholder
+//! Measurements of mtls beside bare rustls: see the bench targets.
