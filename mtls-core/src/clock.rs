@@ -4,6 +4,16 @@
 
 use rustls_pki_types::UnixTime;
 
+use crate::identity::Timestamp;
+
+impl Timestamp {
+    /// The current time, by the system's clock.
+    #[must_use]
+    pub fn now() -> Self {
+        now().into()
+    }
+}
+
 /// The current time.
 #[expect(
     clippy::disallowed_methods,

@@ -5,7 +5,6 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 use mtls_core::rustls::ClientHandshake;
@@ -41,7 +40,7 @@ impl Rotation {
     ///
     /// When its client cannot be built the error is the request's: the older client may trust what is trusted no more.
     pub(crate) fn current(&self) -> Result<Arc<Generation>, reqwest::Error> {
-        self.current_at(now())
+        self.current_at(Timestamp::now())
     }
 
     fn current_at(&self, now: Timestamp) -> Result<Arc<Generation>, reqwest::Error> {
@@ -148,14 +147,6 @@ impl Generation {
 /// The extension of a response that says who sent it. Private, so that nobody else can say so.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer(pub(crate) PeerIdentity);
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "requests are sent now; what decides is given its time"
-)]
-fn now() -> Timestamp {
-    SystemTime::now().into()
-}
 
 #[cfg(test)]
 mod tests;
