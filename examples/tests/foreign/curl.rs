@@ -327,6 +327,7 @@ async fn a_hostile_name_stays_on_its_line_of_the_log() {
         .refusal("unknown_issuer", &[&caller.serial])
         .await;
     assert!(!line.contains('\u{1b}'), "{line:?}");
+    assert!(line.contains("u{a}2026-01-01T00:00:00Z"), "{line:?}");
     // It is there three times: as the name, as the issuer, and in the error.
     assert!(line.matches("all is well").count() >= 3, "{line:?}");
     world.server.process.stderr.never("2026-01-01T00:00:00Z");

@@ -142,6 +142,11 @@ impl Leaf {
         }
     }
 
+    pub(crate) fn subject(mut self, common_name: &str) -> Self {
+        self.subject = common_name.into();
+        self
+    }
+
     pub(crate) fn names(mut self, names: &str) -> Self {
         self.names = names.into();
         self
