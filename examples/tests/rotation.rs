@@ -144,8 +144,11 @@ async fn two_hundred_rotations_lose_no_request_and_fail_no_handshake() {
         let next = TestCa::new("example.org");
         let both = format!("{}{}", ca.bundle_pem(), next.bundle_pem());
         tokio::join!(api.rotate(&ca, &both), web.rotate(&ca, &both));
-        // Only once every party presents a leaf of the new CA may the old one go; a handshake that began a moment
-        // before that is still under way with a leaf of the old one.
+        // Only once every party trusts the new CA may anybody present a leaf of it; a handshake that began a moment
+        // before that is still under way with the old trust.
+        tally.settle().await;
+        // Only once every party presents a leaf of the new CA may the old one go; the same holds for a handshake that is
+        // still under way with a leaf of the old one.
         tokio::join!(api.rotate(&next, &both), web.rotate(&next, &both));
         tally.settle().await;
         let alone = next.bundle_pem();

@@ -158,7 +158,7 @@ impl fmt::Display for Explanation {
             Self::Network => f.write_str("the network failed before the server answered"),
             Self::Setup => f.write_str("the request or the client could not be built"),
             Self::Other => f.write_str("the request failed, and not of TLS"),
-            Self::PeerNotTrusted { error } => error.fmt(f),
+            Self::PeerNotTrusted { error } => write!(f, "we refused the server: {error}"),
             Self::Plaintext => f.write_str("the server does not speak TLS"),
             Self::RefusedByPeer { alert } => {
                 write!(f, "the server refused us by the alert {alert}: {}", alert.meaning())

@@ -101,13 +101,12 @@ impl Ca {
     }
 }
 
-/// The serial number in a certificate file, by openssl. It writes whole bytes in uppercase, we write no leading zeros and
-/// lowercase; this is as ours.
+/// The serial number in a certificate file, by openssl. It writes uppercase, we write lowercase.
 pub(crate) async fn serial_of(dir: &Path, certificate: &Path) -> String {
     let arguments = format!("x509 -noout -serial -in {}", certificate.display());
     let said = openssl(dir, &arguments).await;
     let (_, serial) = said.line("serial=").split_once('=').unwrap();
-    serial.trim_start_matches('0').to_lowercase()
+    serial.to_lowercase()
 }
 
 impl Issued {

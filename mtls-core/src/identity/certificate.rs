@@ -21,7 +21,7 @@ pub(crate) struct Certificate {
     pub(crate) subject: String,
     pub(crate) issuer: String,
     pub(crate) common_name: Option<String>,
-    /// Lowercase hex, without leading zeros.
+    /// Whole bytes in lowercase hex, without leading zero bytes.
     pub(crate) serial: String,
     pub(crate) validity: Validity,
     pub(crate) sha256: [u8; 32],
@@ -236,13 +236,13 @@ fn common_name(subject: &X509Name<'_>) -> Option<String> {
     name.as_str().ok().map(printable)
 }
 
+/// As openssl prints it, in lowercase: an operator looks for one in the other's output. The zero byte that DER puts before a
+/// number whose top bit is set is no part of it.
 fn serial_hex(raw: &[u8]) -> String {
-    let text = hex(raw);
-    let trimmed = text.trim_start_matches('0');
-    if trimmed.is_empty() {
-        "0".into()
-    } else {
-        trimmed.into()
+    let zeros = raw.iter().take_while(|byte| **byte == 0).count();
+    match raw.get(zeros..) {
+        Some([]) | None => "00".into(),
+        Some(bytes) => hex(bytes),
     }
 }
 
@@ -281,10 +281,10 @@ mod tests {
     }
 
     #[test]
-    fn serials_have_no_leading_zeros() {
+    fn serials_are_printed_as_whole_bytes_without_the_sign() {
         assert_eq!(serial_hex(&[0x00, 0xff, 0x01]), "ff01");
-        assert_eq!(serial_hex(&[0x0a]), "a");
-        assert_eq!(serial_hex(&[0, 0]), "0");
+        assert_eq!(serial_hex(&[0x04, 0x5a]), "045a");
+        assert_eq!(serial_hex(&[0]), "00");
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl PeerIdentity {
         &self.0.leaf.issuer
     }
 
-    /// The serial number in lowercase hex, without leading zeros.
+    /// The serial number as whole bytes in lowercase hex, without leading zero bytes: as openssl prints it, in lowercase.
     #[must_use]
     pub fn serial(&self) -> &str {
         &self.0.leaf.serial

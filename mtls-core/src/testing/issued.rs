@@ -58,7 +58,7 @@ impl Issued {
         self.key_der.clone_key().into()
     }
 
-    /// The leaf's serial number in lowercase hex, without leading zeros.
+    /// The leaf's serial number as whole bytes in lowercase hex.
     #[must_use]
     pub fn serial(&self) -> String {
         self.serial.to_string()

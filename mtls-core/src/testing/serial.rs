@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use rcgen::SerialNumber;
 
-/// A random positive serial number, printed in lowercase hex without leading zeros.
+/// A random positive serial number, printed as whole bytes in lowercase hex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Serial(u128);
 
@@ -27,7 +27,9 @@ impl From<Serial> for SerialNumber {
 
 impl fmt::Display for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}", self.0)
+        let hex = format!("{:x}", self.0);
+        // Whole bytes, as openssl prints them.
+        write!(f, "{}{hex}", if hex.len() % 2 == 1 { "0" } else { "" })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Callers that never stop, and what they saw.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,8 @@ use super::Fallible;
 /// What the callers saw.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    pub(crate) requests: u64,
+    /// How many each caller has made.
+    pub(crate) made: BTreeMap<usize, u64>,
     pub(crate) failed: u64,
     pub(crate) connections: u64,
     /// The serials that the service has presented.
@@ -39,22 +40,30 @@ enum Connections {
     NewEachTime,
 }
 
+const CALLERS: [Connections; 4] = [
+    Connections::KeptAlive,
+    Connections::KeptAlive,
+    Connections::KeptAlive,
+    Connections::NewEachTime,
+];
+
+impl Seen {
+    pub(crate) fn requests(&self) -> u64 {
+        self.made.values().sum()
+    }
+}
+
 impl Load {
     /// Starts three callers that keep their connections and one that connects anew for each request.
     pub(crate) fn start(tls: &ClientTls, url: &str) -> Fallible<Self> {
         let (stop, seen) = (Arc::default(), Arc::default());
         let mut callers = JoinSet::new();
-        let kinds = [
-            Connections::KeptAlive,
-            Connections::KeptAlive,
-            Connections::KeptAlive,
-            Connections::NewEachTime,
-        ];
-        for kind in kinds {
+        for (index, kind) in CALLERS.into_iter().enumerate() {
             let caller = Caller {
                 client: Client::new(tls.clone())?,
                 tls: tls.clone(),
                 url: format!("{url}/serial"),
+                index,
                 kind,
                 seen: Arc::clone(&seen),
             };
@@ -67,16 +76,23 @@ impl Load {
         })
     }
 
-    /// Waits until the callers have made this many more requests.
+    /// Waits until each caller has made this many more requests: with two, no handshake is left that began before.
     pub(crate) async fn go_on_for(&self, requests: u64) {
         let made = || {
             self.seen
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .requests
+                .made
+                .clone()
         };
-        let goal = made() + requests;
-        while made() < goal {
+        let before = made();
+        let behind = |now: &BTreeMap<usize, u64>| {
+            (0..CALLERS.len()).any(|caller| {
+                let count = |counts: &BTreeMap<_, _>| counts.get(&caller).copied().unwrap_or(0);
+                count(now) < count(&before) + requests
+            })
+        };
+        while behind(&made()) {
             sleep(Duration::from_millis(5)).await;
         }
     }
@@ -90,6 +106,7 @@ impl Load {
 }
 
 struct Caller {
+    index: usize,
     client: Client,
     tls: ClientTls,
     url: String,
@@ -102,7 +119,7 @@ impl Caller {
         while !stop.load(Ordering::Relaxed) {
             let answer = self.call().await;
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.requests += 1;
+            *seen.made.entry(self.index).or_default() += 1;
             seen.connections += u64::from(self.kind == Connections::NewEachTime);
             match answer {
                 Ok((orders, web)) => {

@@ -119,7 +119,8 @@ async fn run() -> Fallible<bool> {
     );
     println!(
         "\n{} requests, {} failed",
-        report.load.requests, report.load.failed
+        report.load.requests(),
+        report.load.failed
     );
     Ok(report.load.failed == 0)
 }

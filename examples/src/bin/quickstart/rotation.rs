@@ -112,6 +112,6 @@ async fn rotate(
 
 const CA_ROTATIONS: u32 = 3;
 const LEAF_ROTATIONS: u32 = 5;
-/// Requests between two rotations.
-const BETWEEN: u64 = 50;
+/// Requests of each caller between two rotations.
+const BETWEEN: u64 = 5;
 const PATIENCE: Duration = Duration::from_secs(20);
