@@ -88,11 +88,11 @@ pub(crate) fn next(
         }
     };
     let trust = match offer.trust {
-        Some(Ok(new)) => new,
-        None => TrustMaterial::of(&current.trust),
+        Some(Ok(new)) => Some(new),
+        None => None,
         Some(Err(error)) => {
             errors.push(error);
-            TrustMaterial::of(&current.trust)
+            None
         }
     };
     let scene = Scene {
@@ -100,7 +100,7 @@ pub(crate) fn next(
         current,
         now,
     };
-    scene.judge(credentials, &trust, patience, errors)
+    scene.judge(credentials, trust.as_ref(), patience, errors)
 }
 
 struct Scene<'a> {
@@ -113,7 +113,7 @@ impl Scene<'_> {
     fn judge(
         &self,
         offered: Arc<Credentials>,
-        material: &TrustMaterial,
+        material: Option<&TrustMaterial>,
         patience: Patience,
         mut errors: Vec<LoadError>,
     ) -> Verdict {
@@ -143,13 +143,18 @@ impl Scene<'_> {
         self.verdict(best, for_current, errors, false)
     }
 
+    /// The offered trust beside these credentials. Where none is offered it is the current one, as it is: built anew it
+    /// would be another one, of the offered leaf's trust domain, and would not know what it skipped.
     fn trust(
         &self,
-        material: &TrustMaterial,
+        material: Option<&TrustMaterial>,
         credentials: &Credentials,
         errors: &mut Vec<LoadError>,
     ) -> Arc<Trust> {
         let current = &self.current.trust;
+        let Some(material) = material else {
+            return Arc::clone(current);
+        };
         let domain = own_domain(credentials);
         match material.build(self.settings, domain, self.now) {
             Ok(new) if new.bundle().same_as(current.bundle()) => Arc::clone(current),

@@ -28,16 +28,6 @@ impl TrustMaterial {
         Self { anchors, origin }
     }
 
-    /// What an existing trust was made of.
-    pub(crate) fn of(trust: &Trust) -> Self {
-        let anchors = trust
-            .bundle()
-            .anchors()
-            .iter()
-            .map(|anchor| anchor.der().clone());
-        Self::new(anchors.collect())
-    }
-
     /// The bundle for `own_domain`, unless the source was told another trust domain.
     pub(super) fn build(
         &self,
