@@ -22,6 +22,7 @@ pub struct Snapshot {
     pub(crate) trust: Arc<Trust>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) own_chain: Result<(), ChainError>,
+    pub(crate) plays: Plays,
 }
 
 impl Snapshot {
@@ -111,6 +112,31 @@ impl Roles {
         match (&self.server, &self.client) {
             (Ok(()), _) | (_, Ok(())) => Ok(()),
             (Err(error), Err(_)) => Err(error.clone()),
+        }
+    }
+
+    pub(crate) fn plays(&self) -> Plays {
+        Plays {
+            server: self.server.is_ok(),
+            client: self.client.is_ok(),
+        }
+    }
+}
+
+/// The roles that credentials have been accepted in since they are served.
+///
+/// Remembered, since an expired chain is accepted in none: its successor has to play what it once did all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plays {
+    pub(crate) server: bool,
+    pub(crate) client: bool,
+}
+
+impl Plays {
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            server: self.server || other.server,
+            client: self.client || other.client,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rustls_pki_types::UnixTime;
 
 use super::credentials::{CredentialMaterial, Credentials};
-use super::generation::{Roles, Settings, Snapshot};
+use super::generation::{Plays, Roles, Settings, Snapshot};
 use super::material::TrustMaterial;
 use super::trust::Trust;
 use crate::error::LoadError;
@@ -39,6 +39,7 @@ pub(crate) struct Verdict {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) trust: Arc<Trust>,
     pub(crate) own_chain: Result<(), ChainError>,
+    pub(crate) plays: Plays,
     /// What was not taken, or is wrong with what is served.
     pub(crate) errors: Vec<LoadError>,
     /// A sound trust waits for credentials that fit it.
@@ -54,14 +55,13 @@ pub(crate) fn first(
 ) -> Result<Verdict, LoadError> {
     let credentials = Arc::new(Credentials::new(credentials, &settings.provider)?);
     let trust = trust.build(settings, own_domain(&credentials), now)?;
-    settings
-        .judge_own_chain(&credentials, &trust, now)
-        .any()
-        .map_err(not_trusted)?;
+    let roles = settings.judge_own_chain(&credentials, &trust, now);
+    roles.any().map_err(not_trusted)?;
     Ok(Verdict {
         credentials,
         trust,
         own_chain: Ok(()),
+        plays: roles.plays(),
         errors: Vec::new(),
         trust_held: false,
     })
@@ -177,17 +177,17 @@ impl Scene<'_> {
         if Arc::ptr_eq(offered, &self.current.credentials) {
             return Ok(());
         }
-        let old = self.roles(&self.current.credentials, &self.current.trust);
+        let old = self.current.plays;
         let lost = |role| {
             move |source| LoadError::RoleLost {
                 role,
                 source: Box::new(source),
             }
         };
-        if old.server.is_ok() {
+        if old.server {
             new.server.map_err(lost("server"))?;
         }
-        if old.client.is_ok() {
+        if old.client {
             new.client.map_err(lost("client"))?;
         }
         Ok(())
@@ -200,11 +200,14 @@ impl Scene<'_> {
         errors: Vec<LoadError>,
         trust_held: bool,
     ) -> Verdict {
-        let own_chain = self.roles(&credentials, &trust).any();
+        let roles = self.roles(&credentials, &trust);
+        // New credentials were accepted, so they play every role of those before.
+        let plays = self.current.plays.or(roles.plays());
         Verdict {
             credentials,
             trust,
-            own_chain,
+            own_chain: roles.any(),
+            plays,
             errors,
             trust_held,
         }

@@ -232,6 +232,7 @@ fn snapshot(
         trust: verdict.trust,
         settings: Arc::clone(settings),
         own_chain: verdict.own_chain,
+        plays: verdict.plays,
     }
 }
 
