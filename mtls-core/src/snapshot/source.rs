@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustls::crypto::CryptoProvider;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::credentials::CredentialMaterial;
@@ -205,28 +205,28 @@ impl SourceBuilder {
     /// How often the files are read even if no event told of a change. Default: 30 s, ±10 %; at most 10 s while events
     /// are not to be had. At least 10 ms.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.rhythm.poll = interval.max(Duration::from_millis(10));
+        self.rhythm.poll = interval.clamp(SHORTEST_POLL, LONGEST);
         self
     }
 
     /// How long files that are not swapped atomically must have been quiet before they are read. Default: 250 ms, and
     /// noise delays it to 2 s at most.
     pub fn quiet_time(mut self, quiet: Duration) -> Self {
-        self.rhythm.quiet = quiet;
+        self.rhythm.quiet = quiet.min(LONGEST);
         self
     }
 
     /// How long a new trust bundle that does not vouch for our own chain waits for a chain that fits, before it is used
     /// all the same; and how long half-written files may take before a warning. Default: 10 s.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.rhythm.grace = grace;
+        self.rhythm.grace = grace.min(LONGEST);
         self
     }
 
     /// Waits up to this long for the files to appear and verify, for a start before the first issuance. Default: does
     /// not wait.
     pub fn wait_for_files(mut self, timeout: Duration) -> Self {
-        self.wait = timeout;
+        self.wait = timeout.min(LONGEST);
         self
     }
 
@@ -299,7 +299,7 @@ impl SourceBuilder {
                 });
             }
             debug!(mtls.reason = error.reason().as_str(), %error, "waiting for files");
-            sleep(WAIT_STEP).await;
+            sleep_until(deadline.min(Instant::now() + WAIT_STEP)).await;
         }
     }
 
@@ -328,3 +328,9 @@ const REQUESTS: usize = 16;
 
 /// How often the files are looked for while waiting for them to appear.
 const WAIT_STEP: Duration = Duration::from_millis(100);
+
+/// More often than this is a busy loop.
+const SHORTEST_POLL: Duration = Duration::from_millis(10);
+
+/// Whoever says `Duration::MAX` means "never", and adding that to an instant panics. A year is as good.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
