@@ -100,22 +100,7 @@ impl Reloader {
             WatchMode::Events => self.rhythm.poll,
             WatchMode::PollOnly { .. } => self.rhythm.poll.min(POLL_WHEN_DEAF),
         };
-        let retry = match self.progress.failures {
-            0 => Duration::MAX,
-            failures => {
-                RETRY_FIRST
-                    .saturating_mul(1 << failures.min(16))
-                    .min(RETRY_LAST)
-                    / 2
-            }
-        };
-        let grace = self
-            .progress
-            .trust_held_since
-            .map_or(Duration::MAX, |since| {
-                (since + self.rhythm.grace).saturating_duration_since(Instant::now())
-            });
-        jitter(poll).min(retry).min(grace)
+        jitter(poll).min(self.progress.pause(self.rhythm.grace, Instant::now()))
     }
 
     async fn check(&mut self, requests: Vec<ReloadRequest>) {
@@ -163,11 +148,7 @@ impl Reloader {
     /// `None` when the runtime is going down.
     async fn offer(&mut self, set: FileSet) -> Option<Outcome> {
         let now = Instant::now();
-        let waited = self.progress.trust_held_since.map(|since| now - since);
-        let patience = match waited {
-            Some(waited) if waited >= self.rhythm.grace => Patience::Exhausted,
-            Some(_) | None => Patience::Wait,
-        };
+        let patience = self.progress.patience(self.rhythm.grace, now);
         let fingerprint = set.fingerprint;
         let shared = Arc::clone(&self.shared);
         let judged = spawn_blocking(move || {
@@ -232,6 +213,34 @@ impl Reloader {
 }
 
 impl Progress {
+    /// The time until what is unfinished is looked at again; for ever, if nothing is.
+    fn pause(&self, grace: Duration, now: Instant) -> Duration {
+        let retry = match self.failures.checked_sub(1) {
+            None => Duration::MAX,
+            Some(doublings) => RETRY_FIRST
+                .saturating_mul(1 << doublings.min(16))
+                .min(RETRY_LAST),
+        };
+        // Not at once, even if the grace is over: while the files cannot be read nothing would come of it but a spin.
+        let held = self.trust_held_since.map_or(Duration::MAX, |since| {
+            (since + grace)
+                .saturating_duration_since(now)
+                .max(RETRY_FIRST)
+        });
+        retry.min(held)
+    }
+
+    fn patience(&self, grace: Duration, now: Instant) -> Patience {
+        let waited = self
+            .trust_held_since
+            .map_or(Duration::ZERO, |since| now - since);
+        if waited >= grace {
+            Patience::Exhausted
+        } else {
+            Patience::Wait
+        }
+    }
+
     /// The source has just loaded this.
     pub(super) fn loaded(set: &FileSet) -> Self {
         Self {
@@ -280,11 +289,62 @@ const POLL_WHEN_DEAF: Duration = Duration::from_secs(10);
 
 /// Failures are retried after 100, 200, 400 ms and so on, up to five seconds.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_LAST: Duration = Duration::from_secs(10);
+const RETRY_LAST: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn failures_are_retried_after_100_200_400_ms_and_so_on_up_to_five_seconds() {
+        let after = |failures| {
+            let progress = Progress {
+                failures,
+                ..Progress::default()
+            };
+            progress.pause(Duration::ZERO, Instant::now()).as_millis()
+        };
+        assert_eq!(after(0), Duration::MAX.as_millis());
+        let schedule: Vec<_> = (1..=8).map(after).collect();
+        assert_eq!(schedule, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        assert_eq!(after(u32::MAX), 5000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_grace_that_is_over_is_acted_upon_and_never_spun_on() {
+        let (grace, start) = (Duration::from_secs(10), Instant::now());
+        let held = Progress {
+            failures: 20,
+            trust_held_since: Some(start),
+            ..Progress::default()
+        };
+        let at = |after: u64| start + Duration::from_millis(after);
+        assert_eq!(
+            held.pause(grace, at(9_000)),
+            Duration::from_secs(1),
+            "sooner than the retry"
+        );
+        assert_eq!(held.patience(grace, at(9_999)), Patience::Wait);
+        assert_eq!(held.patience(grace, at(10_000)), Patience::Exhausted);
+        // It is over and still held: the files could not be read when it ended.
+        for late in [10_000, 10_001, 60_000] {
+            assert_eq!(held.pause(grace, at(late)), RETRY_FIRST);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_grace_nothing_is_waited_for() {
+        let now = Instant::now();
+        let nothing_held = Progress::default();
+        assert_eq!(
+            nothing_held.patience(Duration::ZERO, now),
+            Patience::Exhausted
+        );
+        assert_eq!(
+            nothing_held.patience(Duration::from_millis(1), now),
+            Patience::Wait
+        );
+    }
 
     #[test]
     fn jitter_stays_within_a_tenth() {
