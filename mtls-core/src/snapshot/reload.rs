@@ -142,6 +142,10 @@ impl Reloader {
             warn!(mtls.watch_mode = ?mode, mtls.source = %self.directory().display(), "watch mode changed");
         }
         self.shared.set_watch_mode(mode);
+        // Apart from the contents: a mode changes without them.
+        if let Ok(FileSet { key: Ok(key), .. }) = &set {
+            self.shared.set_key_world_readable(key);
+        }
         set
     }
 
@@ -152,9 +156,6 @@ impl Reloader {
         let fingerprint = set.fingerprint;
         let shared = Arc::clone(&self.shared);
         let judged = spawn_blocking(move || {
-            if let Ok(key) = &set.key {
-                shared.set_key_world_readable(key);
-            }
             let (credentials, trust) = (credentials(&set), trust(&set));
             let offer = Offer {
                 credentials: Some(credentials),

@@ -239,6 +239,9 @@ impl SourceBuilder {
     pub async fn watch(self, files: CredentialFiles) -> Result<CredentialSource, LoadError> {
         let (publisher, set) = self.load(&files).await?;
         let shared = publisher.shared;
+        if let Ok(key) = &set.key {
+            shared.set_key_world_readable(key);
+        }
         let (sender, requests) = mpsc::channel(REQUESTS);
         let reloader = Reloader {
             progress: Progress::loaded(&set),
@@ -307,9 +310,6 @@ impl SourceBuilder {
         let set = files::read_set(files)?;
         let (credentials, trust) = (reload::credentials(&set)?, reload::trust(&set)?);
         let publisher = Publisher::open(self.settings()?, credentials, &trust)?;
-        if let Ok(key) = &set.key {
-            publisher.shared.set_key_world_readable(key);
-        }
         Ok((publisher, set))
     }
 
