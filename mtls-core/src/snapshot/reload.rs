@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
 use super::credentials::{CredentialMaterial, KeyMaterial};
@@ -28,6 +28,23 @@ pub(super) struct Rhythm {
     pub(super) poll: Duration,
     pub(super) quiet: Duration,
     pub(super) grace: Duration,
+}
+
+impl Rhythm {
+    /// Noise beside the files may not hold back a reload for longer, unless a longer quiet time was asked for.
+    fn quiet_cap(&self) -> Duration {
+        self.quiet.max(QUIET_CAP)
+    }
+}
+
+/// Why the files are read.
+enum Occasion {
+    /// Somebody wants to know now.
+    Asked(Vec<ReloadRequest>),
+    /// Something happened near them, and nothing any more for the quiet time.
+    Quiet,
+    /// Nobody told of anything.
+    Timer,
 }
 
 /// Somebody's wish to have the files read now, and where to send what came of it.
@@ -58,40 +75,50 @@ impl Reloader {
     /// Runs until the last handle of the source is gone.
     pub(super) async fn run(mut self) {
         // Between the first read and the arming of the watches somebody may have written.
-        self.check(Vec::new()).await;
-        loop {
-            let mut requests = Vec::new();
-            tokio::select! {
-                () = self.subscription.changed() => self.settle().await,
-                () = sleep(self.pause()) => {}
-                request = self.requests.recv() => match request {
-                    Some(request) => requests.push(request),
-                    None => return,
-                },
-            }
-            while let Ok(request) = self.requests.try_recv() {
-                requests.push(request);
-            }
-            self.check(requests).await;
+        let mut occasion = Some(Occasion::Timer);
+        while let Some(now) = occasion {
+            self.check(now).await;
+            occasion = self.next_occasion().await;
+        }
+    }
+
+    /// `None` when the last handle of the source is gone.
+    async fn next_occasion(&mut self) -> Option<Occasion> {
+        tokio::select! {
+            () = self.subscription.changed() => self.settle().await,
+            () = sleep(self.pause()) => Some(Occasion::Timer),
+            request = self.requests.recv() => request.map(|request| self.asked(request)),
         }
     }
 
     /// Waits until nothing has changed for the quiet time, but not longer than the cap: a writer that is not atomic
-    /// deserves to finish, and noise beside the files must not hold back a reload.
-    async fn settle(&self) {
-        if files::is_atomic(&self.files) {
-            return;
+    /// deserves to finish, and noise beside the files must not hold back a reload. Nor is who asks kept waiting.
+    async fn settle(&mut self) -> Option<Occasion> {
+        let files = self.files.clone();
+        if spawn_blocking(move || files::is_atomic(&files))
+            .await
+            .unwrap_or(false)
+        {
+            return Some(Occasion::Quiet);
         }
-        let cap = Instant::now() + QUIET_CAP;
+        let cap = Instant::now() + self.rhythm.quiet_cap();
         loop {
             let quiet = Instant::now() + self.rhythm.quiet;
-            if timeout_at(quiet.min(cap), self.subscription.changed())
-                .await
-                .is_err()
-            {
-                return;
+            tokio::select! {
+                biased;
+                request = self.requests.recv() => return request.map(|request| self.asked(request)),
+                () = sleep_until(quiet.min(cap)) => return Some(Occasion::Quiet),
+                () = self.subscription.changed() => {}
             }
         }
+    }
+
+    fn asked(&mut self, first: ReloadRequest) -> Occasion {
+        let mut requests = vec![first];
+        while let Ok(request) = self.requests.try_recv() {
+            requests.push(request);
+        }
+        Occasion::Asked(requests)
     }
 
     /// The time until the next look without any event.
@@ -103,7 +130,7 @@ impl Reloader {
         jitter(poll).min(self.progress.pause(self.rhythm.grace, Instant::now()))
     }
 
-    async fn check(&mut self, requests: Vec<ReloadRequest>) {
+    async fn check(&mut self, occasion: Occasion) {
         let outcome = match self.read().await {
             Ok(set) if self.is_served(&set) => Ok(None),
             Ok(set) => Ok(Some(self.offer(set).await)),
@@ -117,9 +144,11 @@ impl Reloader {
             Err(error) => Err(error),
         };
         self.note(result.as_ref().err());
-        for request in requests {
-            // Whoever asked may have gone away.
-            let _ = request.send(result.clone());
+        if let Occasion::Asked(requests) = occasion {
+            for request in requests {
+                // Whoever asked may have gone away.
+                let _ = request.send(result.clone());
+            }
         }
     }
 
@@ -282,7 +311,7 @@ fn jitter(interval: Duration) -> Duration {
     interval.mul_f64(factor)
 }
 
-/// Noise beside the files may not hold back a reload for longer.
+/// A writer that takes longer than this to finish is unlikely, and noise that does is not.
 const QUIET_CAP: Duration = Duration::from_secs(2);
 
 /// Without events the poll is all there is.
