@@ -63,12 +63,26 @@ pub(super) struct Reloader {
 /// What the checks so far have come to.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// What was read when nothing was wrong with it.
-    good: Option<Fingerprint>,
+    /// What was read when it was last judged.
+    offered: Option<Fingerprint>,
+    unsettled: Option<Unsettled>,
     failures: u32,
     failing_since: Option<Instant>,
     warned: bool,
     trust_held_since: Option<Instant>,
+}
+
+/// What was read when nobody had told of a change, and has to be the same once more.
+#[derive(Debug)]
+struct Unsettled {
+    found: Fingerprint,
+    since: Instant,
+}
+
+/// What the files held, and whether they are swapped in one step.
+struct Reading {
+    set: FileSet,
+    atomic: bool,
 }
 
 impl Reloader {
@@ -123,6 +137,9 @@ impl Reloader {
 
     /// The time until the next look without any event.
     fn pause(&self) -> Duration {
+        if self.progress.unsettled.is_some() {
+            return self.rhythm.quiet;
+        }
         let poll = match self.subscription.mode() {
             WatchMode::Events => self.rhythm.poll,
             WatchMode::PollOnly { .. } => self.rhythm.poll.min(POLL_WHEN_DEAF),
@@ -131,9 +148,16 @@ impl Reloader {
     }
 
     async fn check(&mut self, occasion: Occasion) {
-        let outcome = match self.read().await {
-            Ok(set) if self.is_served(&set) => Ok(None),
-            Ok(set) => Ok(Some(self.offer(set).await)),
+        let read = self.read().await;
+        if let (Ok(reading), Occasion::Timer) = (&read, &occasion)
+            && self.is_unsettled(reading)
+        {
+            return;
+        }
+        self.progress.unsettled = None;
+        let outcome = match read {
+            Ok(Reading { set, .. }) if self.is_served(&set) => Ok(None),
+            Ok(Reading { set, .. }) => Ok(Some(self.offer(set).await)),
             Err(error) => Err(error),
         };
         let result = match outcome {
@@ -152,19 +176,45 @@ impl Reloader {
         }
     }
 
-    /// Nothing is wrong, and what was read is what is served.
-    fn is_served(&self, set: &FileSet) -> bool {
-        self.progress.failures == 0 && self.progress.good.as_ref() == Some(&set.fingerprint)
+    /// Whether what was read is new and perhaps half written. No event told of it, so nobody has waited for its writer:
+    /// it has to be the same once more, a quiet time later. A bundle that was cut between two certificates is a bundle.
+    fn is_unsettled(&mut self, reading: &Reading) -> bool {
+        let (found, now) = (reading.set.fingerprint, Instant::now());
+        if reading.atomic || self.rhythm.quiet.is_zero() || self.progress.offered == Some(found) {
+            return false;
+        }
+        match &mut self.progress.unsettled {
+            Some(before) if before.found == found => false,
+            Some(before) if now - before.since >= self.rhythm.quiet_cap() => false,
+            Some(before) => {
+                before.found = found;
+                true
+            }
+            None => {
+                self.progress.unsettled = Some(Unsettled { found, since: now });
+                true
+            }
+        }
     }
 
-    async fn read(&self) -> Result<FileSet, LoadError> {
+    /// Nothing is wrong, and what was read is what is served.
+    fn is_served(&self, set: &FileSet) -> bool {
+        self.progress.failures == 0 && self.progress.offered == Some(set.fingerprint)
+    }
+
+    async fn read(&self) -> Result<Reading, LoadError> {
         let (files, subscription) = (self.files.clone(), Arc::clone(&self.subscription));
         let read = spawn_blocking(move || {
             let before = subscription.mode();
             let mode = subscription.arm(&files);
-            (before, mode, files::read_set(&files))
+            let set = files::read_set(&files);
+            let reading = set.map(|set| Reading {
+                set,
+                atomic: files::is_atomic(&files),
+            });
+            (before, mode, reading)
         });
-        let Ok((before, mode, set)) = read.await else {
+        let Ok((before, mode, reading)) = read.await else {
             return Err(LoadError::SourceEnded);
         };
         if before != mode {
@@ -172,10 +222,12 @@ impl Reloader {
         }
         self.shared.set_watch_mode(mode);
         // Apart from the contents: a mode changes without them.
-        if let Ok(FileSet { key: Ok(key), .. }) = &set {
+        if let Ok(key) = reading.as_ref().map(|reading| &reading.set.key)
+            && let Ok(key) = key
+        {
             self.shared.set_key_world_readable(key);
         }
-        set
+        reading
     }
 
     /// `None` when the runtime is going down.
@@ -194,7 +246,7 @@ impl Reloader {
         });
         let outcome = judged.await.ok()?;
         let progress = &mut self.progress;
-        progress.good = outcome.errors.is_empty().then_some(fingerprint);
+        progress.offered = Some(fingerprint);
         progress.trust_held_since = outcome
             .trust_held
             .then(|| progress.trust_held_since.unwrap_or(now));
@@ -274,7 +326,7 @@ impl Progress {
     /// The source has just loaded this.
     pub(super) fn loaded(set: &FileSet) -> Self {
         Self {
-            good: Some(set.fingerprint),
+            offered: Some(set.fingerprint),
             ..Self::default()
         }
     }

@@ -209,8 +209,8 @@ impl SourceBuilder {
         self
     }
 
-    /// How long files that are not swapped atomically must have been quiet before they are read. Default: 250 ms. Noise
-    /// delays it to 2 s at most, or to this time if that is longer.
+    /// How long files that are not swapped atomically must have been quiet before what they hold is used. Default:
+    /// 250 ms. Noise delays it to 2 s at most, or to this time if that is longer.
     pub fn quiet_time(mut self, quiet: Duration) -> Self {
         self.rhythm.quiet = quiet.min(LONGEST);
         self
