@@ -101,7 +101,8 @@ impl CredentialSource {
         answer.await.unwrap_or(Err(LoadError::SourceEnded))
     }
 
-    /// Reloads at every SIGHUP, until the last other handle of the source is gone.
+    /// Reloads at every SIGHUP, until the last handle of the source is gone. What it returns is none: it keeps no source
+    /// alive, and ends with it.
     ///
     /// A library installs no signal handler by itself: spawn this if you want one.
     ///
@@ -116,9 +117,21 @@ impl CredentialSource {
         use tokio::signal::unix::{SignalKind, signal};
         let mut hangup = signal(SignalKind::hangup())?;
         let requests = self.task.as_ref().map(|task| task.requests.downgrade());
+        let mut changes = self.subscribe();
         Ok(async move {
-            while hangup.recv().await.is_some() {
-                let Some(requests) = requests.as_ref().and_then(mpsc::WeakSender::upgrade) else {
+            // A source that is published to has nothing to read.
+            let Some(requests) = requests else { return };
+            loop {
+                tokio::select! {
+                    told = changes.changed() => match told {
+                        Some(_) => continue,
+                        None => return,
+                    },
+                    signal = hangup.recv() => if signal.is_none() {
+                        return;
+                    },
+                }
+                let Some(requests) = requests.upgrade() else {
                     return;
                 };
                 let (request, answer) = oneshot::channel();
