@@ -26,6 +26,14 @@ impl Timestamp {
         self.0
     }
 
+    pub(crate) const MIN: Self = Self(i64::MIN);
+    pub(crate) const MAX: Self = Self(i64::MAX);
+
+    /// One second later.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// The time from `now` until this; zero if it has passed.
     #[must_use]
     pub fn saturating_since(self, now: Self) -> Duration {

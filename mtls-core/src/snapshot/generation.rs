@@ -1,12 +1,13 @@
 //! One verified generation.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::UnixTime;
 
 use super::credentials::Credentials;
-use super::trust::{CaHints, Trust};
+use super::trust::{Anchor, CaHints, Trust};
 use crate::identity::{Timestamp, TrustDomain};
 use crate::verify::{ChainError, Role};
 
@@ -48,6 +49,21 @@ impl Snapshot {
     #[must_use]
     pub fn trust(&self) -> &Trust {
         &self.trust
+    }
+
+    /// The span around `now` in which no certificate of ours, and no trust anchor, begins or ceases to be valid: what was
+    /// judged now would be judged the same.
+    pub(crate) fn stands(&self, now: Timestamp) -> Range<Timestamp> {
+        let own = self.credentials.validities().map(|(_, span)| span);
+        let anchors = self.trust.bundle().anchors().iter();
+        let turns = own
+            .chain(anchors.map(Anchor::validity))
+            .flat_map(|span| [span.not_before, span.not_after.next()]);
+        let (past, coming): (Vec<_>, Vec<_>) = turns.partition(|turn| *turn <= now);
+        Range {
+            start: past.into_iter().max().unwrap_or(Timestamp::MIN),
+            end: coming.into_iter().min().unwrap_or(Timestamp::MAX),
+        }
     }
 
     pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {

@@ -3,6 +3,7 @@
 //! One task per source, owned by its handles. Events only make it look sooner: what decides is the content, read whole.
 
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
 use super::credentials::{CredentialMaterial, KeyMaterial};
+use super::generation::Snapshot;
 use super::judge::{Offer, Patience};
 use super::material::TrustMaterial;
 use super::publisher::{Outcome, Shared};
@@ -21,6 +23,7 @@ use crate::error::{Chained, LoadError};
 use crate::files::{
     self, CredentialFiles, FileContent, FileSet, Fingerprint, Subscription, WatchMode,
 };
+use crate::identity::Timestamp;
 
 /// How often, and how patiently, a source reads its files.
 #[derive(Debug, Clone)]
@@ -65,6 +68,8 @@ pub(super) struct Reloader {
 pub(super) struct Progress {
     /// What was read when it was last judged.
     offered: Option<Fingerprint>,
+    /// When it would be judged the same.
+    stands: Option<Range<Timestamp>>,
     unsettled: Option<Unsettled>,
     failures: u32,
     failing_since: Option<Instant>,
@@ -197,9 +202,15 @@ impl Reloader {
         }
     }
 
-    /// Nothing is wrong, and what was read is what is served.
+    /// Nothing is wrong, what was read is what is served, and no certificate has begun or ceased to be valid since.
     fn is_served(&self, set: &FileSet) -> bool {
-        self.progress.failures == 0 && self.progress.offered == Some(set.fingerprint)
+        let progress = &self.progress;
+        progress.failures == 0
+            && progress.offered == Some(set.fingerprint)
+            && progress
+                .stands
+                .as_ref()
+                .is_some_and(|span| span.contains(&clock::now().into()))
     }
 
     async fn read(&self) -> Result<Reading, LoadError> {
@@ -242,11 +253,14 @@ impl Reloader {
                 credentials: Some(credentials),
                 trust: Some(trust),
             };
-            shared.offer(offer, patience, clock::now())
+            let now = clock::now();
+            let outcome = shared.offer(offer, patience, now);
+            (outcome, shared.current().stands(now.into()))
         });
-        let outcome = judged.await.ok()?;
+        let (outcome, stands) = judged.await.ok()?;
         let progress = &mut self.progress;
         progress.offered = Some(fingerprint);
+        progress.stands = Some(stands);
         progress.trust_held_since = outcome
             .trust_held
             .then(|| progress.trust_held_since.unwrap_or(now));
@@ -276,7 +290,7 @@ impl Reloader {
                 mtls.generation = generation,
                 mtls.remedy = error.remedy(),
                 error = %Chained(error),
-                "what is on disk is not served; the last good snapshot is"
+                "what is on disk does not hold; the last good snapshot is served"
             );
         } else {
             debug!(
@@ -324,8 +338,9 @@ impl Progress {
     }
 
     /// The source has just loaded this.
-    pub(super) fn loaded(set: &FileSet) -> Self {
+    pub(super) fn loaded(set: &FileSet, snapshot: &Snapshot) -> Self {
         Self {
+            stands: Some(snapshot.stands(snapshot.loaded_at)),
             offered: Some(set.fingerprint),
             ..Self::default()
         }

@@ -257,7 +257,7 @@ impl SourceBuilder {
         }
         let (sender, requests) = mpsc::channel(REQUESTS);
         let reloader = Reloader {
-            progress: Progress::loaded(&set),
+            progress: Progress::loaded(&set, &shared.current()),
             files,
             shared: Arc::clone(&shared),
             subscription: Arc::new(Subscription::new()),

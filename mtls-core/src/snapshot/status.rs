@@ -39,7 +39,7 @@ pub enum Health {
     Healthy,
     /// Still serving, but not what is on disk, or changes are noticed late.
     Degraded,
-    /// Our own chain is not valid now: peers refuse us.
+    /// Our own chain is not valid now, and peers refuse us; or no trust anchor is, and we refuse them.
     Expired,
 }
 
@@ -104,9 +104,13 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn status(&self, snapshot: &Snapshot, now: Timestamp) -> Status {
         let expiries = expiries(snapshot);
-        let mut own = expiries.iter().filter(|expiry| expiry.part != Part::Anchor);
+        let valid = |expiry: &&Expiry| expiry.validity.contains(now);
+        let (anchors, own): (Vec<_>, Vec<_>) = expiries
+            .iter()
+            .partition(|expiry| expiry.part == Part::Anchor);
+        let expired = !own.iter().all(valid) || !anchors.iter().any(valid);
         let deaf = self.watch.is_some_and(WatchMode::is_degraded);
-        let health = if own.any(|expiry| !expiry.validity.contains(now)) {
+        let health = if expired {
             Health::Expired
         } else if self.failure.is_some() || deaf || snapshot.own_chain.is_err() {
             Health::Degraded
