@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::credentials::{CredentialMaterial, KeyMaterial};
 use super::generation::Snapshot;
@@ -228,8 +228,11 @@ impl Reloader {
         let Ok((before, mode, reading)) = read.await else {
             return Err(LoadError::SourceEnded);
         };
-        if before != mode {
-            warn!(mtls.watch_mode = ?mode, mtls.source = %self.directory().display(), "watch mode changed");
+        let directory = self.directory();
+        if before != mode && mode.is_degraded() {
+            warn!(mtls.watch_mode = %mode, mtls.source = %directory.display(), "changes are noticed late");
+        } else if before != mode {
+            info!(mtls.watch_mode = %mode, mtls.source = %directory.display(), "changes are noticed at once again");
         }
         self.shared.set_watch_mode(mode);
         // Apart from the contents: a mode changes without them.
