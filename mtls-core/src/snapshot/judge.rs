@@ -224,3 +224,7 @@ fn not_trusted(source: ChainError) -> LoadError {
         source: Box::new(source),
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests;
