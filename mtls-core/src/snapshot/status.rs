@@ -161,3 +161,37 @@ fn expiries(snapshot: &Snapshot) -> Vec<Expiry> {
         });
     own.chain(anchors).collect()
 }
+
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::{LeafOptions, TestCa};
+
+    /// The health of a source whose leaf is valid for ten days, and whose root for one.
+    fn health_after(time: Duration) -> Health {
+        let ca = TestCa::new("example.org");
+        let now = crate::clock::now();
+        let at = |time: Duration| Duration::from_secs(now.as_secs()) + time;
+        let date = |time| std::time::SystemTime::UNIX_EPOCH + at(time);
+        let days = Duration::from_secs(10 * 24 * 60 * 60);
+        let leaf = LeafOptions::service("/web").validity(date(Duration::ZERO), date(days));
+        let snapshot = ca.source(&ca.issue_with(leaf)).current();
+        let then = rustls_pki_types::UnixTime::since_unix_epoch(at(time));
+        Record::default().status(&snapshot, then.into()).health
+    }
+
+    #[test]
+    fn a_source_whose_leaf_and_root_are_valid_is_healthy() {
+        assert_eq!(health_after(Duration::ZERO), Health::Healthy);
+    }
+
+    #[test]
+    fn a_source_whose_roots_have_all_expired_is_not_healthy() {
+        let two_days = Duration::from_secs(2 * 24 * 60 * 60);
+        assert_eq!(health_after(two_days), Health::Expired);
+        assert_eq!(health_after(20 * two_days), Health::Expired);
+    }
+}

@@ -1,0 +1,197 @@
+use super::*;
+use crate::snapshot::generation::Settings;
+use crate::snapshot::publisher::Publisher;
+use crate::snapshot::{CaHints, OwnChain};
+#[cfg(unix)]
+use crate::testing::MountedDir;
+use crate::testing::{PlainDir, TestCa};
+use crate::tls::provider;
+
+#[tokio::test]
+async fn failures_are_retried_after_100_200_400_ms_and_so_on_up_to_five_seconds() {
+    let after = |failures| {
+        let progress = Progress {
+            failures,
+            ..Progress::default()
+        };
+        progress.pause(Duration::ZERO, Instant::now()).as_millis()
+    };
+    assert_eq!(after(0), Duration::MAX.as_millis());
+    let schedule: Vec<_> = (1..=8).map(after).collect();
+    assert_eq!(schedule, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    assert_eq!(after(u32::MAX), 5000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grace_that_is_over_is_acted_upon_and_never_spun_on() {
+    let (grace, start) = (Duration::from_secs(10), Instant::now());
+    let held = Progress {
+        failures: 20,
+        trust_held_since: Some(start),
+        ..Progress::default()
+    };
+    let at = |after: u64| start + Duration::from_millis(after);
+    assert_eq!(
+        held.pause(grace, at(9_000)),
+        Duration::from_secs(1),
+        "sooner than the retry"
+    );
+    assert_eq!(held.patience(grace, at(9_999)), Patience::Wait);
+    assert_eq!(held.patience(grace, at(10_000)), Patience::Exhausted);
+    // It is over and still held: the files could not be read when it ended.
+    for late in [10_000, 10_001, 60_000] {
+        assert_eq!(held.pause(grace, at(late)), RETRY_FIRST);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_grace_nothing_is_waited_for() {
+    let now = Instant::now();
+    let nothing_held = Progress::default();
+    assert_eq!(
+        nothing_held.patience(Duration::ZERO, now),
+        Patience::Exhausted
+    );
+    assert_eq!(
+        nothing_held.patience(Duration::from_millis(1), now),
+        Patience::Wait
+    );
+}
+
+#[test]
+fn jitter_stays_within_a_tenth() {
+    let second = Duration::from_secs(1);
+    for _ in 0..1000 {
+        let spread = jitter(second);
+        assert!(spread >= second.mul_f64(0.899) && spread <= second.mul_f64(1.101));
+    }
+}
+
+/// The task's state over `files`, to be driven by hand. Its requests are never asked for.
+fn reloader(files: CredentialFiles, quiet: Duration) -> Reloader {
+    let set = files::read_set(&files).unwrap();
+    let settings = Settings {
+        provider: provider::resolve(None).unwrap(),
+        trust_domain: None,
+        own_chain: OwnChain::Verified,
+        hints: CaHints::Send,
+    };
+    let publisher =
+        Publisher::open(settings, credentials(&set).unwrap(), &trust(&set).unwrap()).unwrap();
+    let shared = publisher.shared;
+    Reloader {
+        progress: Progress::loaded(&set, &shared.current()),
+        files,
+        shared,
+        subscription: Arc::new(Subscription::new()),
+        requests: mpsc::channel(1).1,
+        rhythm: Rhythm {
+            poll: Duration::from_secs(30),
+            quiet,
+            grace: Duration::from_secs(10),
+        },
+    }
+}
+
+impl Reloader {
+    /// Looks once; the number of roots that are served then.
+    async fn roots_after(&mut self, occasion: Occasion) -> usize {
+        self.check(occasion).await;
+        self.shared.current().trust().bundle().anchors().len()
+    }
+}
+
+/// A directory whose bundle holds two roots, and that bundle as it is with the second cut off.
+fn two_roots() -> (PlainDir, String, String) {
+    let (ours, other) = (TestCa::new("example.org"), TestCa::new("example.org"));
+    let dir = PlainDir::new(&ours.issue("/web"));
+    let whole = ours.root_pem() + &other.root_pem();
+    dir.rename_over("ca.crt", &whole);
+    (dir, ours.root_pem(), whole)
+}
+
+const QUIET: Duration = Duration::from_millis(250);
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_caught_between_two_writes_is_not_published() {
+    let (dir, cut, whole) = two_roots();
+    let mut reloader = reloader(CredentialFiles::kubernetes(dir.path()), QUIET);
+    for _ in 0..3 {
+        dir.write_in_place("ca.crt", &cut);
+        assert_eq!(reloader.roots_after(Occasion::Timer).await, 2);
+        assert_eq!(reloader.pause(), QUIET);
+        dir.write_in_place("ca.crt", &whole);
+        assert_eq!(reloader.roots_after(Occasion::Timer).await, 2);
+        assert!(reloader.pause() > QUIET, "nothing is pending");
+    }
+    assert_eq!(reloader.shared.current().generation(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_smaller_bundle_that_stays_so_is_published_a_quiet_time_later() {
+    let (dir, cut, _) = two_roots();
+    let mut reloader = reloader(CredentialFiles::kubernetes(dir.path()), QUIET);
+    dir.write_in_place("ca.crt", &cut);
+    assert_eq!(reloader.roots_after(Occasion::Timer).await, 2);
+    assert_eq!(reloader.roots_after(Occasion::Timer).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_and_who_has_waited_for_quiet_gets_what_is_there() {
+    for occasion in [Occasion::Quiet, Occasion::Asked(Vec::new())] {
+        let (dir, cut, _) = two_roots();
+        let mut reloader = reloader(CredentialFiles::kubernetes(dir.path()), QUIET);
+        dir.write_in_place("ca.crt", &cut);
+        assert_eq!(reloader.roots_after(occasion).await, 1);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_set_that_is_swapped_in_one_step_is_taken_at_once() {
+    let (ours, other) = (TestCa::new("example.org"), TestCa::new("example.org"));
+    let mount = MountedDir::new(&ours.issue("/web"));
+    let mut reloader = reloader(CredentialFiles::kubernetes(mount.path()), QUIET);
+    mount.write_bundle(ours.root_pem() + &other.root_pem());
+    assert_eq!(reloader.roots_after(Occasion::Timer).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn noise_holds_back_a_reload_no_longer_than_the_cap() {
+    let (dir, _, whole) = two_roots();
+    let mut reloader = reloader(CredentialFiles::kubernetes(dir.path()), QUIET);
+    let start = Instant::now();
+    for n in 0.. {
+        // Each look finds another file than the last.
+        dir.write_in_place("ca.crt", format!("# {n}\n{whole}"));
+        reloader.check(Occasion::Timer).await;
+        if reloader.progress.unsettled.is_none() {
+            break;
+        }
+        tokio::time::advance(reloader.pause()).await;
+    }
+    let waited = start.elapsed();
+    assert!(
+        waited >= QUIET_CAP && waited < QUIET_CAP + 2 * QUIET,
+        "{waited:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_files_cannot_be_read_a_held_trust_is_no_reason_to_hurry() {
+    let (dir, _, _) = two_roots();
+    let mut reloader = reloader(CredentialFiles::kubernetes(dir.path()), QUIET);
+    dir.rename_over("ca.crt", TestCa::new("example.org").root_pem());
+    reloader.check(Occasion::Quiet).await;
+    assert!(reloader.progress.trust_held_since.is_some());
+    tokio::time::advance(Duration::from_secs(60)).await;
+    // As when every pass of reading finds something else.
+    reloader.note(Some(&LoadError::UnstableFiles {
+        dir: dir.path().into(),
+        passes: 5,
+    }));
+    assert!(reloader.pause() >= RETRY_FIRST);
+    // And once they can be read the grace is over.
+    assert_eq!(reloader.roots_after(Occasion::Timer).await, 1);
+    assert!(reloader.shared.current().own_chain.is_err());
+}
