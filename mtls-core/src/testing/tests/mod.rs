@@ -16,7 +16,7 @@ fn verify(
     role: webpki::KeyUsage,
 ) -> Result<(), webpki::Error> {
     let anchor = webpki::anchor_from_trusted_cert(root)?;
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let provider = crate::tls::provider::resolve(None).unwrap();
     let now = UnixTime::since_unix_epoch(now().duration_since(SystemTime::UNIX_EPOCH).unwrap());
     webpki::EndEntityCert::try_from(&chain[0])?
         .verify_for_usage(
