@@ -107,6 +107,7 @@ impl Publisher {
         let outcome = self.shared.offer(offer, Patience::Exhausted, clock::now());
         self.shared
             .record(outcome.errors.first(), clock::now().into());
+        self.shared.announce();
         outcome.into_result()
     }
 }
@@ -164,7 +165,8 @@ impl Shared {
         }
     }
 
-    /// Judges an offer and publishes what of it holds, if that changes anything.
+    /// Judges an offer and publishes what of it holds, if that changes anything. Who made it records how it went, and
+    /// then announces it.
     pub(super) fn offer(&self, offer: Offer, patience: Patience, now: UnixTime) -> Outcome {
         let _writer = lock(&self.writer);
         let current = self.current();
@@ -185,13 +187,22 @@ impl Shared {
         let next = snapshot(verdict, generation, &self.settings, now);
         log_rotation(&current, &next);
         self.current.store(Arc::new(next));
-        // After the store: whoever is woken by the number finds the snapshot of that number, or a later one.
-        self.generation.send_replace(generation);
         Outcome {
             generation,
             errors,
             trust_held,
         }
+    }
+
+    /// Wakes who waits for a snapshot that is newer than the last announced. Whoever is woken by a number finds the
+    /// snapshot of that number, or a later one, and a status that has heard of it.
+    pub(super) fn announce(&self) {
+        let newest = self.current().generation;
+        self.generation.send_if_modified(|announced| {
+            let is_newer = newest > *announced;
+            *announced = newest.max(*announced);
+            is_newer
+        });
     }
 
     /// Notes how a check went. One warning per streak, however long it lasts; its end is told too.

@@ -173,6 +173,7 @@ impl Reloader {
             Err(error) => Err(error),
         };
         self.note(result.as_ref().err());
+        self.shared.announce();
         if let Occasion::Asked(requests) = occasion {
             for request in requests {
                 // Whoever asked may have gone away.
