@@ -218,7 +218,7 @@ impl Reloader {
         let (files, subscription) = (self.files.clone(), Arc::clone(&self.subscription));
         let read = spawn_blocking(move || {
             let before = subscription.mode();
-            let mode = subscription.arm(&files);
+            let mode = arm(&subscription, &files);
             let set = files::read_set(&files);
             let reading = set.map(|set| Reading {
                 set,
@@ -351,6 +351,21 @@ impl Progress {
     }
 }
 
+/// Watches what decides what the files hold. Blocking.
+///
+/// A swap may take away the directory that a link has just led to. That is no loss of events: followed anew, the link
+/// leads to the next one.
+pub(super) fn arm(subscription: &Subscription, files: &CredentialFiles) -> WatchMode {
+    let mut mode = subscription.arm(files);
+    for _ in 1..ARMINGS {
+        if !mode.is_degraded() {
+            break;
+        }
+        mode = subscription.arm(files);
+    }
+    mode
+}
+
 /// Credentials from what was read.
 pub(super) fn credentials(set: &FileSet) -> Result<CredentialMaterial, LoadError> {
     let (chain, key) = (found(&set.chain)?, found(&set.key)?);
@@ -384,6 +399,9 @@ fn jitter(interval: Duration) -> Duration {
 
 /// A writer that takes longer than this to finish is unlikely, and noise that does is not.
 const QUIET_CAP: Duration = Duration::from_secs(2);
+
+/// A swap takes away one directory, and nobody swaps as fast as we look.
+const ARMINGS: usize = 3;
 
 /// Without events the poll is all there is.
 const POLL_WHEN_DEAF: Duration = Duration::from_secs(10);

@@ -266,7 +266,7 @@ impl SourceBuilder {
         };
         // The watches are armed before the source is handed out, so that its status tells how changes are noticed.
         let (armed, files) = (Arc::clone(&reloader.subscription), reloader.files.clone());
-        let mode = spawn_blocking(move || armed.arm(&files)).await;
+        let mode = spawn_blocking(move || reload::arm(&armed, &files)).await;
         shared.set_watch_mode(mode.map_err(|_| LoadError::SourceEnded)?);
         let handle = tokio::spawn(reloader.run());
         Ok(CredentialSource {
