@@ -214,6 +214,46 @@ async fn each_of_three_kubelet_swaps_in_a_row_is_served() {
     assert_eq!(source.status().health, Health::Healthy);
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn swaps_without_a_pause_are_never_served_mixed() {
+    let cas = [TestCa::new("example.org"), TestCa::new("example.org")];
+    let sets = cas.each_ref().map(|ca| (ca.root_der(), ca.issue("/api")));
+    let dir = MountedDir::new(&sets[0].1);
+    let source = watch(dir.path()).await;
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let stopped = StopOnDrop(&stop);
+        scope.spawn(|| {
+            for (_, issued) in sets.iter().cycle() {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                dir.rotate(issued);
+            }
+        });
+        let ask = async {
+            for _ in 0..200 {
+                match source.reload().await {
+                    Ok(_) | Err(LoadError::UnstableFiles { .. }) => {}
+                    Err(refused) => panic!("{refused:?}"),
+                }
+                let now = source.current();
+                let root = now.trust().bundle().anchors()[0].der().clone();
+                let pair = sets.iter().find(|(der, _)| *der == root).unwrap();
+                assert_eq!(now.credentials().serial(), pair.1.serial());
+            }
+        };
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(ask));
+        drop(stopped);
+    });
+    reload(&source).await;
+    let status = source.status();
+    assert_eq!(status.health, Health::Healthy);
+    let expected = cfg!(feature = "notify");
+    assert_eq!(status.watch == Some(WatchMode::Events), expected);
+}
+
 #[tokio::test]
 async fn a_rotated_leaf_keeps_the_trust_and_a_rotated_root_does_not() {
     let (ca, added) = (TestCa::new("example.org"), TestCa::new("example.org"));
