@@ -204,7 +204,7 @@ fn a_server_name_has_to_be_among_the_sans_and_a_common_name_is_none() {
     assert!(named(LeafOptions::new().dns("api.shop.svc"), "api.shop.svc").is_ok());
     let other = named(LeafOptions::new().dns("api.shop.svc"), "orders.shop.svc").unwrap_err();
     assert_eq!(other.reason(), Reason::NameMismatch);
-    assert!(other.to_string().contains("handshake") || other.to_string().contains("refused"));
+    assert!(other.to_string().contains("`orders.shop.svc`"), "{other}");
     let common = named(
         LeafOptions::new().common_name("api.shop.svc"),
         "api.shop.svc",

@@ -153,8 +153,13 @@ fn token(
     key: pki_types::PrivateKeyDer<'static>,
     tells_public_key: bool,
 ) -> Result<Arc<Token>, Error> {
-    let provider = mtls_core::rustls::crypto::aws_lc_rs::default_provider();
-    let inner = provider.key_provider.load_private_key(key)?;
+    let ca = TestCa::new("example.org");
+    let client = ClientTls::builder(&ca.source(&ca.issue("/web"))).verify_server_name();
+    let config = client.build().unwrap().handshake().config();
+    let inner = config
+        .crypto_provider()
+        .key_provider
+        .load_private_key(key)?;
     Ok(Arc::new(Token {
         inner,
         tells_public_key,
