@@ -165,7 +165,13 @@ impl TestCa {
             .authorize(Policy::any_verified_peer())
             .build()
             .expect("a server");
-        let client = ClientTls::builder(&self.source(issued))
+        // Said, because a peer without a SPIFFE ID brings no trust domain, and the server has one.
+        let domain = self.trust_domain().parse().expect("a trust domain");
+        let (_, source) = CredentialSource::builder()
+            .trust_domain(domain)
+            .publish(issued.material(), self.trust_material())
+            .expect("the peer's own source verifies");
+        let client = ClientTls::builder(&source)
             .verify_server_name()
             .build()
             .expect("credentials of a client");
