@@ -8,7 +8,7 @@ use mtls_core::rustls::server::Acceptor as ClientHelloReader;
 use mtls_core::{HandshakeError, ServerTls};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::stream::ServerStream;
@@ -110,18 +110,28 @@ impl Acceptor {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let limit = self.limits.handshake_timeout;
-        let deadline = Instant::now() + limit;
-        let late = |_| (HandshakeError::Timeout { after: limit }, None);
+        timeout(limit, self.handshake_without_deadline(io))
+            .await
+            .unwrap_or_else(|_| Err((HandshakeError::Timeout { after: limit }, None)))
+    }
+
+    async fn handshake_without_deadline<IO>(
+        &self,
+        io: IO,
+    ) -> Result<ServerStream<IO>, (HandshakeError, Option<IO>)>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
         let reader = LazyConfigAcceptor::new(ClientHelloReader::default(), io);
         tokio::pin!(reader);
-        let hello = timeout_at(deadline, reader.as_mut()).await.map_err(late)?;
+        let hello = reader.as_mut().await;
         // Not before the client's first bytes are there: a connection may be held open for long without any, and is to
         // be judged by what is trusted when it speaks.
         let handshake = self.tls.handshake();
         let hello =
             hello.map_err(|error| (handshake.explain(&error), reader.as_mut().take_io()))?;
         let accept = hello.into_stream(handshake.config()).into_fallible();
-        let accepted = timeout_at(deadline, accept).await.map_err(late)?;
+        let accepted = accept.await;
         let tls = accepted.map_err(|(error, io)| (handshake.explain(&error), Some(io)))?;
         established(&handshake, tls)
     }
