@@ -46,7 +46,8 @@ impl Limits {
     }
 
     /// How long a refused client may take to read its alert before the connection is closed. Default: 500 ms; zero
-    /// closes at once, and the client then sees a reset more often than the reason.
+    /// closes at once, and the client then sees a reset more often than the reason. A bounded number of refused clients
+    /// linger at a time, and no unfinished handshake gives way to them.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self

@@ -19,7 +19,7 @@ use crate::stream::ServerStream;
 ///
 /// Handshakes run in tasks of their own, so that a client that says nothing delays nobody. At the bound of
 /// [`Limits::pending_handshakes`] the oldest unfinished one is given up: silent connections never keep a new one out.
-/// Dropping the listener ends the handshakes.
+/// Dropping the listener ends the handshakes, and the refused clients that linger.
 #[derive(Debug)]
 pub struct MtlsListener {
     listener: TcpListener,
@@ -27,11 +27,16 @@ pub struct MtlsListener {
     limits: Limits,
     tasks: JoinSet<Handshake>,
     pending: Pending,
+    // Apart from the handshakes: a refusal is known, and logged, before its client has read its alert.
+    lingering: JoinSet<()>,
     refusals: Refusals,
     resume_accepting: Option<Instant>,
 }
 
-type Handshake = (Result<ServerStream<TcpStream>, HandshakeError>, SocketAddr);
+type Handshake = (
+    Result<ServerStream<TcpStream>, (HandshakeError, Option<TcpStream>)>,
+    SocketAddr,
+);
 
 impl MtlsListener {
     /// Accepts from `listener` with the default [`Limits`].
@@ -44,6 +49,7 @@ impl MtlsListener {
             limits,
             tasks: JoinSet::new(),
             pending: Pending::default(),
+            lingering: JoinSet::new(),
             refusals: Refusals::default(),
             resume_accepting: None,
         }
@@ -79,6 +85,7 @@ impl MtlsListener {
                         return accepted;
                     }
                 }
+                Some(_) = self.lingering.join_next() => {}
                 accepted = self.listener.accept(), if paused.is_none() => match accepted {
                     Ok((tcp, addr)) => self.begin(tcp, addr),
                     Err(error) => self.back_off(&error),
@@ -101,7 +108,7 @@ impl MtlsListener {
         let acceptor = self.acceptor.clone();
         let task = self
             .tasks
-            .spawn(async move { (acceptor.accept(tcp).await, addr) });
+            .spawn(async move { (acceptor.handshake(tcp).await, addr) });
         self.pending.insert(task, addr);
     }
 
@@ -114,26 +121,34 @@ impl MtlsListener {
                 self.pending.remove(id);
                 match result {
                     Ok(stream) => Some((stream, addr)),
-                    Err(error) => {
+                    Err((error, tcp)) => {
                         self.refusals.log(&error, addr);
+                        if let Some(tcp) = tcp {
+                            self.linger(tcp);
+                        }
                         None
                     }
                 }
             }
             Err(failed) => {
-                if let Some(handshake) = self.pending.remove(failed.id()) {
-                    if failed.is_panic() {
-                        // Not the peer's doing alone: an authorizer of the user's runs in there.
-                        error!(network.peer.address = %handshake.addr, "a handshake panicked");
-                    } else {
-                        let after = handshake.started.elapsed();
-                        self.refusals
-                            .log(&HandshakeError::Shed { after }, handshake.addr);
-                    }
+                let handshake = self.pending.remove(failed.id())?;
+                if failed.is_panic() {
+                    // Not the peer's doing alone: an authorizer of the user's runs in there.
+                    error!(network.peer.address = %handshake.addr, "a handshake panicked");
+                } else {
+                    let after = handshake.started.elapsed();
+                    self.refusals
+                        .log(&HandshakeError::Shed { after }, handshake.addr);
                 }
                 None
             }
         }
+    }
+
+    fn linger(&mut self, tcp: TcpStream) {
+        let acceptor = self.acceptor.clone();
+        self.lingering
+            .spawn(async move { acceptor.let_the_peer_read(tcp).await });
     }
 
     /// A connection that its peer gave up is nobody's loss. Anything else is a resource that ran out, most often file
@@ -154,11 +169,12 @@ impl MtlsListener {
     }
 }
 
-/// The unfinished handshakes, oldest first.
+/// The unfinished handshakes, oldest first; and those that were given up and have not ended yet.
 #[derive(Debug, Default)]
 struct Pending {
     by_age: BTreeMap<u64, Started>,
     ages: HashMap<Id, u64>,
+    shed: HashMap<Id, Started>,
     next: u64,
 }
 
@@ -167,15 +183,11 @@ struct Started {
     task: AbortHandle,
     addr: SocketAddr,
     started: Instant,
-    shed: bool,
 }
 
 impl Pending {
     fn len(&self) -> usize {
-        self.by_age
-            .values()
-            .filter(|handshake| !handshake.shed)
-            .count()
+        self.by_age.len()
     }
 
     fn insert(&mut self, task: AbortHandle, addr: SocketAddr) {
@@ -186,20 +198,24 @@ impl Pending {
                 task,
                 addr,
                 started: Instant::now(),
-                shed: false,
             },
         );
         self.next += 1;
     }
 
     fn remove(&mut self, id: Id) -> Option<Started> {
-        self.by_age.remove(&self.ages.remove(&id)?)
+        match self.ages.remove(&id) {
+            Some(age) => self.by_age.remove(&age),
+            None => self.shed.remove(&id),
+        }
     }
 
     fn shed_oldest(&mut self) {
-        if let Some(oldest) = self.by_age.values_mut().find(|handshake| !handshake.shed) {
-            oldest.shed = true;
+        if let Some((_, oldest)) = self.by_age.pop_first() {
+            let id = oldest.task.id();
             oldest.task.abort();
+            self.ages.remove(&id);
+            self.shed.insert(id, oldest);
         }
     }
 }
