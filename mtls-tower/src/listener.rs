@@ -30,13 +30,21 @@ pub struct MtlsListener {
     // Apart from the handshakes: a refusal is known, and logged, before its client has read its alert.
     lingering: JoinSet<()>,
     refusals: Refusals,
-    resume_accepting: Option<Instant>,
+    pause: Option<Pause>,
+    warned: Option<Instant>,
 }
 
 type Handshake = (
     Result<ServerStream<TcpStream>, (HandshakeError, Option<TcpStream>)>,
     SocketAddr,
 );
+
+/// Nothing is accepted until then, or until a descriptor is free, if they have run out.
+#[derive(Debug)]
+struct Pause {
+    until: Instant,
+    for_a_descriptor: bool,
+}
 
 impl MtlsListener {
     /// Accepts from `listener` with the default [`Limits`].
@@ -51,7 +59,8 @@ impl MtlsListener {
             pending: Pending::default(),
             lingering: JoinSet::new(),
             refusals: Refusals::default(),
-            resume_accepting: None,
+            pause: None,
+            warned: None,
         }
     }
 
@@ -78,20 +87,20 @@ impl MtlsListener {
     /// safe: handshakes go on in between, but new connections are taken only while this is polled.
     pub async fn accept(&mut self) -> (ServerStream<TcpStream>, SocketAddr) {
         loop {
-            let paused = self.resume_accepting;
+            let paused = self.pause.as_ref().map(|pause| pause.until);
             tokio::select! {
                 Some(done) = self.tasks.join_next_with_id() => {
                     if let Some(accepted) = self.finish(done) {
                         return accepted;
                     }
                 }
-                Some(_) = self.lingering.join_next() => {}
+                Some(_) = self.lingering.join_next() => self.descriptor_freed(),
                 accepted = self.listener.accept(), if paused.is_none() => match accepted {
                     Ok((tcp, addr)) => self.begin(tcp, addr),
                     Err(error) => self.back_off(&error),
                 },
                 () = sleep_until(paused.unwrap_or_else(Instant::now)), if paused.is_some() => {
-                    self.resume_accepting = None;
+                    self.pause = None;
                 }
             }
         }
@@ -123,14 +132,16 @@ impl MtlsListener {
                     Ok(stream) => Some((stream, addr)),
                     Err((error, tcp)) => {
                         self.refusals.log(&error, addr);
-                        if let Some(tcp) = tcp {
-                            self.linger(tcp);
+                        match tcp {
+                            Some(tcp) => self.linger(tcp),
+                            None => self.descriptor_freed(),
                         }
                         None
                     }
                 }
             }
             Err(failed) => {
+                self.descriptor_freed();
                 let handshake = self.pending.remove(failed.id())?;
                 if failed.is_panic() {
                     // Not the peer's doing alone: an authorizer of the user's runs in there.
@@ -151,21 +162,47 @@ impl MtlsListener {
             .spawn(async move { acceptor.let_the_peer_read(tcp).await });
     }
 
-    /// A connection that its peer gave up is nobody's loss. Anything else is a resource that ran out, most often file
-    /// descriptors: then an unfinished handshake has to go, and a pause keeps the loop from spinning.
+    fn descriptor_freed(&mut self) {
+        if self
+            .pause
+            .as_ref()
+            .is_some_and(|pause| pause.for_a_descriptor)
+        {
+            self.pause = None;
+        }
+    }
+
+    /// A connection that its peer or the network gave up is nobody's loss. Anything else is a resource that ran out, most
+    /// often file descriptors: then an unfinished handshake has to go, and a pause keeps the loop from spinning. It ends
+    /// with the handshake that went: at fifty milliseconds each, a backlog of silent peers would keep others out for long.
     fn back_off(&mut self, error: &io::Error) {
-        let aborted = [
+        // accept(2): "Linux accept() passes already-pending network errors on the new socket as an error code".
+        let of_one_connection = [
             io::ErrorKind::ConnectionAborted,
             io::ErrorKind::ConnectionReset,
             io::ErrorKind::ConnectionRefused,
+            io::ErrorKind::HostUnreachable,
             io::ErrorKind::Interrupted,
+            io::ErrorKind::NetworkDown,
+            io::ErrorKind::NetworkUnreachable,
+            io::ErrorKind::TimedOut,
         ];
-        if aborted.contains(&error.kind()) {
+        if of_one_connection.contains(&error.kind()) {
             return;
         }
-        warn!(%error, "cannot accept; retrying");
+        let now = Instant::now();
+        // Whoever opens enough connections causes this, so it is not warned of each time.
+        if self.warned.is_none_or(|at| now - at >= WARN_EVERY) {
+            self.warned = Some(now);
+            warn!(%error, "cannot accept; retrying, and silent for a minute");
+        } else {
+            debug!(%error, "cannot accept; retrying");
+        }
         self.pending.shed_oldest();
-        self.resume_accepting = Some(Instant::now() + BACK_OFF);
+        self.pause = Some(Pause {
+            until: now + BACK_OFF,
+            for_a_descriptor: error.raw_os_error() == Some(EMFILE),
+        });
     }
 }
 
@@ -220,5 +257,10 @@ impl Pending {
     }
 }
 
-/// Long enough for descriptors to come back, short enough that nobody notices.
+/// Long enough for a resource to come back, short enough that nobody notices.
 const BACK_OFF: Duration = Duration::from_millis(50);
+
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// This process has no descriptor left: the number on Linux, macOS and the BSDs. Elsewhere a pause lasts its time.
+const EMFILE: i32 = 24;
