@@ -47,7 +47,8 @@ impl Serve {
         Self(self.0.drain_deadline(deadline))
     }
 
-    /// How long a client may take to send the head of an HTTP/1.1 request, the first one included. Default: 30 s.
+    /// How long a client may take to say which HTTP it speaks, and to send the head of an HTTP/1.1 request, the first one
+    /// included; an HTTP/1.1 connection may be idle for as long. Default: 30 s.
     pub fn header_read_timeout(self, timeout: Duration) -> Self {
         Self(self.0.header_read_timeout(timeout))
     }

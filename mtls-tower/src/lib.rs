@@ -23,6 +23,8 @@ mod accept;
 mod authorize;
 #[cfg(feature = "client")]
 mod connect;
+#[cfg(feature = "server")]
+mod first_bytes;
 mod listener;
 mod refusals;
 #[cfg(feature = "server")]

@@ -24,6 +24,7 @@ use tower_service::Service;
 use tracing::{debug, error, info};
 
 use crate::accept::Limits;
+use crate::first_bytes::FirstBytes;
 use crate::listener::MtlsListener;
 use crate::stream::ServerStream;
 
@@ -107,7 +108,8 @@ impl<M> Serve<M> {
         self
     }
 
-    /// How long a client may take to send the head of an HTTP/1.1 request, the first one included. Default: 30 s.
+    /// How long a client may take to say which HTTP it speaks, and to send the head of an HTTP/1.1 request, the first one
+    /// included; an HTTP/1.1 connection may be idle for as long. Default: 30 s.
     pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
         self.options.header_read_timeout = timeout;
         self
@@ -203,6 +205,7 @@ where
             inner: make_service(&connection),
             peer: connection.peer,
         };
+        let stream = FirstBytes::within(options.header_read_timeout, stream);
         let task = serve_connection(Arc::clone(&builder), stream, service, graceful.watcher());
         connections.spawn(task);
     }
@@ -239,7 +242,7 @@ fn http_builder(options: &Options) -> auto::Builder<TokioExecutor> {
 
 async fn serve_connection<S, B>(
     builder: Arc<auto::Builder<TokioExecutor>>,
-    stream: ServerStream<TcpStream>,
+    stream: FirstBytes<ServerStream<TcpStream>>,
     service: WithPeer<S>,
     watcher: hyper_util::server::graceful::Watcher,
 ) where
