@@ -4,6 +4,7 @@ use std::error::Error;
 use std::future::{Future, IntoFuture, pending};
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -201,8 +202,13 @@ where
             tls.protocol.version = connection.peer.tls_version(),
             "connected"
         );
+        // The user's code, which may trip over a peer that it did not think of: that is no reason to serve nobody else.
+        let Ok(inner) = catch_unwind(AssertUnwindSafe(|| make_service(&connection))) else {
+            error!(mtls.peer_id = %connection.peer, "making a service for a connection panicked");
+            continue;
+        };
         let service = WithPeer {
-            inner: make_service(&connection),
+            inner,
             peer: connection.peer,
         };
         let stream = FirstBytes::within(options.header_read_timeout, stream);
@@ -211,19 +217,25 @@ where
     }
     // Nobody new from here on; handshakes in flight end with the listener.
     drop(listener);
-    let open = connections.len();
+    let open = still_open(&mut connections);
     if timeout(options.drain_deadline, graceful.shutdown())
         .await
         .is_err()
     {
         info!(
-            mtls.cut = connections.len(),
+            mtls.cut = still_open(&mut connections),
             mtls.open = open,
             "drain deadline passed"
         );
     }
     connections.shutdown().await;
     Ok(())
+}
+
+/// A set counts what has ended until it is asked for it.
+fn still_open(connections: &mut JoinSet<()>) -> usize {
+    while connections.try_join_next().is_some() {}
+    connections.len()
 }
 
 fn http_builder(options: &Options) -> auto::Builder<TokioExecutor> {
