@@ -1,0 +1,147 @@
+//! What a refused client hears, and what it does not learn.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Accepting, Foreign, Log, connect, patient, refusal, server, server_for, within};
+use mtls_core::rustls::version::{TLS12, TLS13};
+use mtls_core::testing::TestCa;
+use mtls_core::{Alert, Policy, Reason, ServerTls, TlsVersions};
+use mtls_tower::{Acceptor, Limits};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+
+fn web_only(ca: &TestCa) -> Policy {
+    Policy::spiffe_id(ca.spiffe_id("/web")).unwrap()
+}
+
+#[tokio::test]
+async fn each_of_a_hundred_refused_clients_reads_its_alert_behind_its_request() {
+    let (ca, other) = (TestCa::new("example.org"), TestCa::new("example.org"));
+    let server = Accepting::start(server_for(&ca, web_only(&ca)), patient()).await;
+    let kinds = [
+        (
+            Foreign::presenting(&ca.issue("/batch")).config(&ca),
+            "access_denied",
+        ),
+        (
+            Foreign::presenting(&other.issue("/web")).config(&ca),
+            "unknown_ca",
+        ),
+        (Foreign::nobody().config(&ca), "certificate_required"),
+    ];
+    let mut clients = JoinSet::new();
+    for (config, expected) in kinds.iter().cycle().take(100).cloned() {
+        let tcp = server.dial().await;
+        clients.spawn(async move {
+            let mut tls = connect(config, tcp).await.unwrap();
+            within(tls.write_all(&[b'x'; 100_000])).await.unwrap();
+            within(tls.flush()).await.unwrap();
+            let error = within(tls.read_u8()).await.unwrap_err();
+            let told = Alert::find(&error).map(|alert| alert.to_string());
+            assert_eq!(told.as_deref(), Some(expected), "{error:?}");
+        });
+    }
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+}
+
+/// How long the server stays with a refused client that does not close.
+async fn stays(linger: Duration) -> Duration {
+    let (ca, other) = (TestCa::new("example.org"), TestCa::new("example.org"));
+    let limits = Limits::default().linger(linger);
+    let acceptor = Acceptor::new(server(&ca)).with_limits(limits);
+    let config = Foreign::presenting(&other.issue("/web")).config(&ca);
+    let (near, far) = duplex(1 << 20);
+    let begun = Instant::now();
+    let name = "localhost".try_into().unwrap();
+    let (refused, client) = tokio::join!(
+        acceptor.accept(near),
+        TlsConnector::from(config).connect(name, far)
+    );
+    assert_eq!(refused.unwrap_err().reason(), Reason::UnknownIssuer);
+    let mut client = client.unwrap();
+    let error = client.read_u8().await.unwrap_err();
+    assert_eq!(common::alert(&error), "unknown_ca");
+    begun.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_client_is_waited_for_as_long_as_said_and_not_at_all_without() {
+    let linger = Duration::from_secs(7);
+    assert_eq!(stays(linger).await, linger);
+    assert_eq!(stays(Duration::ZERO).await, Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_replayed_chain_is_nobodys_identity_and_tells_nothing_about_policy() {
+    let ca = TestCa::new("example.org");
+    let tls = ServerTls::builder(&ca.source(&ca.issue("/api")))
+        .authorize(web_only(&ca))
+        .versions(TlsVersions::Tls12AndTls13)
+        .build()
+        .unwrap();
+    let mut log = Log::start();
+    let mut server = Accepting::start(tls, patient()).await;
+    let thief = ca.issue("/thief");
+    for version in [&TLS13, &TLS12] {
+        let mut alerts = Vec::new();
+        for path in ["/web", "/batch"] {
+            let victim = ca.issue(path);
+            let replay = Foreign::replaying(&victim, &thief)
+                .version(version)
+                .config(&ca);
+            alerts.push(refusal(replay, server.addr).await);
+            let entry = log.next_refusal().await;
+            assert_eq!(entry.reason(), "no_proof_of_possession");
+            let presented = entry.get("mtls.presented").unwrap();
+            assert!(presented.contains(&ca.spiffe_id(path)), "{presented}");
+            assert_eq!(entry.get("mtls.peer_id"), None);
+        }
+        assert_eq!(alerts[0], alerts[1]);
+
+        // Whoever holds the key is a peer, and is told what policy says.
+        let batch = Foreign::presenting(&ca.issue("/batch"))
+            .version(version)
+            .config(&ca);
+        assert_eq!(refusal(batch, server.addr).await, "access_denied");
+        let entry = log.next_refusal().await;
+        assert_eq!(entry.reason(), "not_authorized");
+        assert_eq!(
+            entry.get("mtls.peer_id"),
+            Some("spiffe://example.org/batch")
+        );
+        assert_eq!(entry.get("mtls.presented"), None);
+        let web = Foreign::presenting(&ca.issue("/web"))
+            .version(version)
+            .config(&ca);
+        let _open = connect(web, server.dial().await).await.unwrap();
+        assert_eq!(
+            server.next().await.peer().to_string(),
+            "spiffe://example.org/web"
+        );
+    }
+    for entry in log.at(tracing::Level::WARN) {
+        if entry.reason() == "no_proof_of_possession" {
+            assert_eq!(entry.get("mtls.peer_id"), None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn tls_1_2_is_refused_where_it_was_not_switched_on() {
+    let ca = TestCa::new("example.org");
+    let mut log = Log::start();
+    let server = Accepting::start(server(&ca), patient()).await;
+    let old = Foreign::presenting(&ca.issue("/web"))
+        .version(&TLS12)
+        .config(&ca);
+    assert_eq!(refusal(old, server.addr).await, "protocol_version");
+    assert_eq!(log.next_refusal().await.reason(), "no_common_parameters");
+}
