@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use mtls_core::{Chained, HandshakeError, Reason};
+use mtls_core::{Chained, HandshakeError, PeerIdentity, Reason};
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, field, warn};
 
 /// Logs refusals. Anybody can cause one, as often as they like: a reason gets one warning a minute, which counts the
 /// others, so that a misconfigured fleet is not silent and a flood is not loud.
@@ -23,13 +23,16 @@ struct Recent {
 impl Refusals {
     pub(crate) fn log(&self, error: &HandshakeError, peer: SocketAddr) {
         let reason = error.reason();
-        let presented = error.presented().map(ToString::to_string);
-        let identity = error.peer().map(ToString::to_string);
+        // Printed by whoever listens: a refusal that nobody logs costs no text.
+        let presented = error.presented().map(field::display);
+        let identity = error.peer().map(field::display);
+        let serial = error.peer().map(PeerIdentity::serial);
         debug!(
             network.peer.address = %peer,
             mtls.side = "server",
             mtls.reason = reason.as_str(),
             mtls.peer_id = identity,
+            mtls.peer_serial = serial,
             mtls.presented = presented,
             mtls.remedy = error.remedy(),
             error = %Chained(error),
@@ -45,6 +48,7 @@ impl Refusals {
                 mtls.side = "server",
                 mtls.reason = reason.as_str(),
                 mtls.peer_id = identity,
+                mtls.peer_serial = serial,
                 mtls.presented = presented,
                 mtls.others = others,
                 mtls.remedy = error.remedy(),

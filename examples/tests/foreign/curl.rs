@@ -207,10 +207,7 @@ async fn a_proper_certificate_that_is_not_authorized_is_refused_and_its_neighbou
         let other = world.ca.issue(&Leaf::client("/web/other")).await;
         let said = curl(&world.server, &world.ca, Some(&other), version.of_client()).await;
         assert_refused(&said, "access denied", version);
-        let who = [
-            "mtls.peer_id=\"spiffe://example.org/web/other\"",
-            &other.serial,
-        ];
+        let who = ["mtls.peer_id=spiffe://example.org/web/other", &other.serial];
         world.server.refusal("not_authorized", &who).await;
     }
 }
