@@ -433,3 +433,133 @@ fn nothing_prints_a_key() {
         assert!(!text.contains("PRIVATE KEY"));
     }
 }
+
+#[test]
+fn a_handshake_sees_one_snapshot_though_the_source_moves_on_during_it() {
+    use mtls_core::rustls::{ClientConnection, ServerConnection};
+    let (ca, next) = (TestCa::new("example.org"), TestCa::new("example.org"));
+    let (api, web) = (ca.issue("/api"), ca.issue("/web"));
+    let (publisher, source) = ca.publish(&api);
+    let (server, client) = (server(&source), client(&ca.source(&web)));
+
+    let (accept, dial) = (server.handshake(), client.handshake());
+    let mut dialling =
+        ClientConnection::new(dial.config(), "localhost".try_into().unwrap()).unwrap();
+    let mut accepting = ServerConnection::new(accept.config()).unwrap();
+    let mut bytes = Vec::new();
+    dialling.write_tls(&mut bytes).unwrap();
+    accepting.read_tls(&mut bytes.as_slice()).unwrap();
+    accepting.process_new_packets().unwrap();
+    // Between the client's first bytes and its certificate, everything is replaced.
+    publisher
+        .publish(next.issue("/api").material(), next.trust_material())
+        .unwrap();
+    loop {
+        let (mut down, mut up) = (Vec::new(), Vec::new());
+        while accepting.write_tls(&mut down).unwrap() > 0 {}
+        let mut rest = down.as_slice();
+        while !rest.is_empty() {
+            dialling.read_tls(&mut rest).unwrap();
+            dialling.process_new_packets().unwrap();
+        }
+        while dialling.write_tls(&mut up).unwrap() > 0 {}
+        let mut rest = up.as_slice();
+        while !rest.is_empty() {
+            accepting.read_tls(&mut rest).unwrap();
+            accepting.process_new_packets().unwrap();
+        }
+        if down.is_empty() && up.is_empty() {
+            break;
+        }
+    }
+    let (seen_client, seen_server) = (
+        accept.established(&accepting).unwrap(),
+        dial.established(&dialling).unwrap(),
+    );
+    assert_eq!((seen_client.generation(), accept.generation()), (1, 1));
+    assert_eq!(seen_client.identity().serial(), web.serial());
+    assert_eq!(seen_server.identity().serial(), api.serial());
+
+    let after = handshake(&server, &client, "localhost");
+    assert_eq!(server.handshake().generation(), 2);
+    assert_eq!(after.client.unwrap_err().reason(), Reason::UnknownIssuer);
+}
+
+#[test]
+fn one_bad_anchor_among_good_ones_is_skipped_and_reported_and_none_left_is_an_error() {
+    let good = TestCa::new("example.org");
+    let with = |bad: &TestCa| vec![bad.root_der(), good.root_der()];
+    let leaf_as_anchor = good.issue("/leaf").chain_der().remove(0);
+    let options: [fn() -> CaOptions; 3] = [
+        || CaOptions::new().expired(),
+        || CaOptions::new().without_key_cert_sign(),
+        || CaOptions::new().ca_false(),
+    ];
+    let mut bundles: Vec<_> = options
+        .iter()
+        .map(|options| with(&TestCa::with_options("example.org", options())))
+        .collect();
+    bundles.push(vec![leaf_as_anchor, good.root_der()]);
+    for bundle in bundles {
+        let bad = bundle.first().cloned().unwrap();
+        let publish = |anchors| {
+            CredentialSource::builder()
+                .publish(good.issue("/api").material(), TrustMaterial::new(anchors))
+        };
+        let source = publish(bundle).unwrap().1;
+        let status = source.status();
+        assert_eq!(status.skipped_anchors.len(), 1, "{status:?}");
+        assert_eq!(source.current().trust().bundle().anchors().len(), 1);
+        let none_left = publish(vec![bad]).unwrap_err();
+        assert_eq!(none_left.reason(), Reason::EmptyBundle, "{none_left}");
+        assert_eq!(
+            publish(Vec::new()).unwrap_err().reason(),
+            Reason::EmptyBundle
+        );
+    }
+}
+
+#[test]
+fn a_leaf_in_the_bundle_issues_nobody() {
+    // rustls takes any certificate of a bundle for an authority: whoever holds that leaf's key could then issue peers.
+    let ca = TestCa::new("example.org");
+    let rogue = TestCa::with_options("example.org", CaOptions::new().ca_false());
+    let trust = TrustMaterial::new(vec![ca.root_der(), rogue.root_der()]);
+    let source = CredentialSource::builder()
+        .publish(ca.issue("/api").material(), trust)
+        .unwrap()
+        .1;
+    let issued = rogue.issue("/web");
+    let mut roots = mtls_core::rustls::RootCertStore::empty();
+    roots.add(ca.root_der()).unwrap();
+    let provider = server(&source)
+        .handshake()
+        .config()
+        .crypto_provider()
+        .clone();
+    let config = mtls_core::rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots.clone())
+        .with_client_auth_cert(issued.chain_der(), issued.key_der())
+        .unwrap();
+    let present = mtls_core::testing::handshake_with_foreign;
+    let refused = present(&server(&source), config.into(), "localhost").unwrap_err();
+    assert_eq!(refused.reason(), Reason::UnknownIssuer);
+
+    // The control: bare rustls with the same bundle lets it in.
+    roots.add(rogue.root_der()).unwrap();
+    let naive = mtls_core::rustls::server::WebPkiClientVerifier::builder_with_provider(
+        std::sync::Arc::new(roots),
+        provider,
+    )
+    .build()
+    .unwrap();
+    let chain = issued.chain_der();
+    let (leaf, intermediates) = chain.split_first().unwrap();
+    let now =
+        mtls_core::rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(
+            u64::try_from(mtls_core::Timestamp::now().as_unix()).unwrap(),
+        ));
+    assert!(naive.verify_client_cert(leaf, intermediates, now).is_ok());
+}

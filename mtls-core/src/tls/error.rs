@@ -211,21 +211,10 @@ impl HandshakeError {
     /// The peer, when it was proven before it was refused.
     #[must_use]
     pub fn peer(&self) -> Option<&PeerIdentity> {
-        match self {
-            Self::NotAuthorized { peer, .. } => Some(peer),
-            Self::Chain { .. }
-            | Self::Io { .. }
-            | Self::NoCommonProtocol { .. }
-            | Self::NoCommonParameters { .. }
-            | Self::NoPeerCertificate { .. }
-            | Self::NoProofOfPossession { .. }
-            | Self::PeerClosed
-            | Self::PlaintextPeer
-            | Self::RefusedByPeer { .. }
-            | Self::Resumed
-            | Self::Shed { .. }
-            | Self::Timeout { .. }
-            | Self::Tls { .. } => None,
+        if let Self::NotAuthorized { peer, .. } = self {
+            Some(peer)
+        } else {
+            None
         }
     }
 

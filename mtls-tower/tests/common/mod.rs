@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use mtls_core::rustls::crypto::CryptoProvider;
@@ -32,7 +32,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 /// Long enough for any machine that runs tests; nothing waits for it but a test that fails.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -242,12 +242,12 @@ impl Entry {
 
 impl Log {
     pub fn start() -> Self {
-        let (tell, events) = mpsc::unbounded_channel();
-        let seen = Arc::<Mutex<Vec<Entry>>>::default();
-        let collector = Collector {
-            tell,
-            seen: Arc::clone(&seen),
-        };
+        // While there is but one subscriber, tracing asks the current thread's whether a line is of interest, and keeps the
+        // answer: the tests beside this one, which have none, would turn the line off for it.
+        static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Collector::new().0));
+        LazyLock::force(&SECOND);
+        let (collector, events) = Collector::new();
+        let seen = Arc::clone(&collector.seen);
         Self {
             events,
             seen,
@@ -279,6 +279,14 @@ impl Log {
 struct Collector {
     tell: mpsc::UnboundedSender<Entry>,
     seen: Arc<Mutex<Vec<Entry>>>,
+}
+
+impl Collector {
+    fn new() -> (Self, mpsc::UnboundedReceiver<Entry>) {
+        let (tell, events) = mpsc::unbounded_channel();
+        let seen = Arc::default();
+        (Self { tell, seen }, events)
+    }
 }
 
 impl Subscriber for Collector {
