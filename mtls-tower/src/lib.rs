@@ -26,6 +26,7 @@ mod connect;
 #[cfg(feature = "server")]
 mod first_bytes;
 mod listener;
+mod peer_info;
 mod refusals;
 #[cfg(feature = "server")]
 mod serve;
@@ -38,7 +39,8 @@ pub use authorize::{Authorize, AuthorizeLayer, Denied, ResponseFuture};
 pub use connect::{ConnectError, Connected, Connector};
 pub use listener::MtlsListener;
 pub use mtls_core::PeerInfo;
+pub use peer_info::{PeerInfoLayer, WithPeer};
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
-pub use serve::{Connection, Serve, WithPeer, serve, serve_with};
+pub use serve::{Connection, Serve, serve, serve_with};
 pub use stream::{ClientStream, ServerStream};

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -27,6 +26,7 @@ use tracing::{debug, error, info};
 use crate::accept::Limits;
 use crate::first_bytes::FirstBytes;
 use crate::listener::MtlsListener;
+use crate::peer_info::WithPeer;
 use crate::stream::ServerStream;
 
 /// Serves a tower service by mutual TLS, over HTTP/1.1 and HTTP/2.
@@ -207,10 +207,7 @@ where
             error!(mtls.peer_id = %connection.peer, "making a service for a connection panicked");
             continue;
         };
-        let service = WithPeer {
-            inner,
-            peer: connection.peer,
-        };
+        let service = WithPeer::new(inner, connection.peer);
         let stream = FirstBytes::within(options.header_read_timeout, stream);
         let task = serve_connection(Arc::clone(&builder), stream, service, graceful.watcher());
         connections.spawn(task);
@@ -272,38 +269,5 @@ async fn serve_connection<S, B>(
     if let Err(error) = watcher.watch(connection).await {
         // Most often a client that went away.
         debug!(error, "connection ended");
-    }
-}
-
-/// Adds the connection's [`PeerInfo`] to each request.
-#[derive(Debug, Clone)]
-pub struct WithPeer<S> {
-    inner: S,
-    peer: PeerInfo,
-}
-
-impl<S> WithPeer<S> {
-    /// Adds `peer` to each request that `inner` gets.
-    #[must_use]
-    pub fn new(inner: S, peer: PeerInfo) -> Self {
-        Self { inner, peer }
-    }
-}
-
-impl<S, B> Service<Request<B>> for WithPeer<S>
-where
-    S: Service<Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
-        request.extensions_mut().insert(self.peer.clone());
-        self.inner.call(request)
     }
 }
