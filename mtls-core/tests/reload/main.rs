@@ -4,6 +4,7 @@
 //! poll does, every 50 ms.
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
