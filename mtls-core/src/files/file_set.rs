@@ -94,7 +94,15 @@ fn stable(
 }
 
 fn pass(files: &CredentialFiles) -> FileSet {
-    let [chain, key, bundle] = files.all_paths().map(read);
+    let [chain, key, bundle] = files.all_paths();
+    let (chain, shared) = (read(chain), chain == key);
+    // One read where one file holds both: of two, each could see another generation.
+    let key = match &chain {
+        _ if !shared => read(key),
+        Ok(content) => Ok(content.share()),
+        Err(error) => Err(error.clone()),
+    };
+    let bundle = read(bundle);
     let mut hash = Sha256::new();
     for (slot, file) in [&chain, &key, &bundle].into_iter().enumerate() {
         absorb(&mut hash, slot as u64, file);

@@ -14,7 +14,8 @@ use crate::error::LoadError;
 /// What one file held at one moment. It may be a private key: the bytes are zeroized on drop and never printed.
 pub(crate) struct FileContent {
     path: PathBuf,
-    bytes: Zeroizing<Vec<u8>>,
+    /// Shared where one file is both chain and key; never copied.
+    bytes: Arc<Zeroizing<Vec<u8>>>,
     world_readable: bool,
 }
 
@@ -34,11 +35,20 @@ impl FileContent {
         self.world_readable
     }
 
+    /// The same bytes once more, without a copy of them.
+    pub(super) fn share(&self) -> Self {
+        Self {
+            path: self.path.clone(),
+            bytes: Arc::clone(&self.bytes),
+            world_readable: self.world_readable,
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn of(path: &str, bytes: &[u8]) -> Self {
         Self {
             path: PathBuf::from(path),
-            bytes: Zeroizing::new(bytes.to_vec()),
+            bytes: Arc::new(Zeroizing::new(bytes.to_vec())),
             world_readable: false,
         }
     }
@@ -82,7 +92,7 @@ pub(super) fn read(path: &Path) -> Result<FileContent, LoadError> {
     }
     Ok(FileContent {
         path: path.to_path_buf(),
-        bytes,
+        bytes: Arc::new(bytes),
         world_readable: world_readable(&metadata),
     })
 }

@@ -19,6 +19,25 @@ fn a_missing_chain_does_not_hide_the_bundle() {
 }
 
 #[test]
+fn one_file_for_chain_and_key_is_read_once() {
+    let (_guard, dir) = tempdir();
+    let files = write_plain(&dir, "both");
+    let [chain, bundle] = [files.chain_path(), files.bundle_path()];
+    let set = read_set(&CredentialFiles::paths(chain, chain, bundle)).unwrap();
+    let at = |file: &Result<FileContent, LoadError>| file.as_ref().unwrap().bytes().as_ptr();
+    assert_eq!(at(&set.chain), at(&set.key));
+    assert_eq!(text(&set.key), "both");
+
+    let apart = read_set(&files).unwrap();
+    assert_ne!(at(&apart.chain), at(&apart.key));
+    fs::remove_file(chain).unwrap();
+    let set = read_set(&CredentialFiles::paths(chain, chain, bundle)).unwrap();
+    for file in [&set.chain, &set.key] {
+        assert!(matches!(file, Err(LoadError::FileMissing { .. })));
+    }
+}
+
+#[test]
 fn the_fingerprint_follows_contents_and_failures_and_nothing_else() {
     let (_guard, dir) = tempdir();
     let files = write_plain(&dir, "a");
