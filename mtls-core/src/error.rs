@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
+use crate::files::Layout;
 use crate::reason::Reason;
 use crate::verify::ChainError;
 
@@ -34,6 +35,14 @@ pub enum LoadError {
         /// The bundle.
         path: PathBuf,
     },
+    /// A directory holds a layout that brings no trust bundle, and none was given.
+    #[error("`{dir}` holds the layout {layout}, which brings no trust bundle, and none was given")]
+    BundleNotNamed {
+        /// The directory.
+        dir: PathBuf,
+        /// The layout.
+        layout: Layout,
+    },
     /// A certificate cannot be decoded.
     #[error("certificate {index} in `{path}` is malformed: {detail}")]
     CertificateMalformed {
@@ -56,6 +65,14 @@ pub enum LoadError {
         /// Why, in the role that came closest.
         #[source]
         source: Box<ChainError>,
+    },
+    /// A directory holds several layouts, and which one is meant is anybody's guess.
+    #[error("`{dir}` holds several candidates, expected one: {found}")]
+    DirectoryAmbiguous {
+        /// The directory.
+        dir: PathBuf,
+        /// The candidates.
+        found: String,
     },
     /// The directory holds no known layout.
     #[error("`{dir}` holds no layout we know: expected {expected}, found {found}")]
@@ -212,7 +229,9 @@ impl LoadError {
         match self {
             Self::AnchorsUnusable { .. } | Self::BundleEmpty { .. } => Reason::EmptyBundle,
             Self::CertificateMalformed { .. } => Reason::MalformedCertificate,
-            Self::ChainEmpty { .. }
+            Self::BundleNotNamed { .. }
+            | Self::ChainEmpty { .. }
+            | Self::DirectoryAmbiguous { .. }
             | Self::DirectoryUnrecognized { .. }
             | Self::FileEmpty { .. }
             | Self::KeyInBundle { .. }
@@ -244,6 +263,9 @@ impl LoadError {
                 "put the PEM certificates of the CAs that issue your peers into this file; an issuer without a CA to give \
                  (ACME) leaves it empty: use trust-manager or a ConfigMap"
             }
+            Self::BundleNotNamed { .. } => {
+                "name the bundle with `CredentialFiles::detect_with_bundle`, or project a ClusterTrustBundle beside it"
+            }
             Self::CertificateMalformed { .. } => {
                 "write the file again from the issuer; the named block is damaged"
             }
@@ -251,6 +273,9 @@ impl LoadError {
                 "write the leaf certificate, then its intermediates, as PEM `CERTIFICATE` blocks"
             }
             Self::ChainNotTrusted { source } | Self::RoleLost { source, .. } => source.remedy(),
+            Self::DirectoryAmbiguous { .. } => {
+                "name the one that is meant, as with `CredentialFiles::kubernetes`, or give each set a directory of its own"
+            }
             Self::DirectoryUnrecognized { .. } => {
                 "name the files with `CredentialFiles::paths`, or mount a TLS Secret here"
             }
@@ -314,7 +339,9 @@ impl LoadError {
             | Self::PemTruncated { .. }
             | Self::UnstableFiles { .. } => true,
             Self::AnchorsUnusable { .. }
+            | Self::BundleNotNamed { .. }
             | Self::CertificateMalformed { .. }
+            | Self::DirectoryAmbiguous { .. }
             | Self::DirectoryUnrecognized { .. }
             | Self::FileNotRegular { .. }
             | Self::FileTooLarge { .. }

@@ -1,15 +1,48 @@
 //! Which files make up a set of credentials and trust, and whose habit it is to name them so.
 
-use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::{fmt, fs, io};
 
 use crate::error::LoadError;
+
+mod detect;
+mod preset;
 
 /// Where credentials and trust are on disk: a chain, its private key and a trust bundle.
 ///
 /// It names files and holds none of their contents; nothing is read until a source watches it.
+///
+/// | constructor, [`Layout::as_str`] | who writes it | chain | key | bundle |
+/// |---|---|---|---|---|
+/// | [`kubernetes`], `kubernetes-tls` | a Kubernetes TLS Secret, cert-manager and its CSI drivers, the SPIFFE one included | `tls.crt` | `tls.key` | `ca.crt` |
+/// | [`cert_manager_combined`], `cert-manager-combined` | cert-manager with `additionalOutputFormats` | `tls-combined.pem` | the same | `ca.crt` |
+/// | [`certbot`], `certbot` | certbot, a directory below `live` | `fullchain.pem` | `privkey.pem` | given |
+/// | [`consul`], `consul` | `consul tls cert create` | `<name>.pem` | `<name>-key.pem` | `consul-agent-ca.pem` |
+/// | [`gke_workload`], `gke-workload` | GKE workload certificates | `certificates.pem` | `private_key.pem` | `ca_certificates.pem` |
+/// | [`istio`], `istio-output-certs` | istio-agent's `OUTPUT_CERTS`, and file-mounted certificates | `cert-chain.pem` | `key.pem` | `root-cert.pem` |
+/// | [`linkerd_issuer`], `linkerd-issuer` | a Linkerd issuer Secret | `crt.pem` | `key.pem` | `ca.crt` |
+/// | [`pod_certificate`], `pod-certificate` | a Kubernetes `podCertificate` projection | `credentialbundle.pem` | the same | given; detected: `trust-bundle.pem` or `ca.crt` |
+/// | [`spiffe_helper`], `spiffe-helper` | spiffe-helper | `svid.pem` | `svid_key.pem` | `svid_bundle.pem` |
+/// | [`step`], `step` | step autocert | `site.crt` | `site.key` | `root.crt` |
+/// | [`vault_agent`], `vault-agent` | Vault Agent, under the names that its templates commonly have | `cert.pem` | `key.pem` | `ca.pem` |
+/// | [`paths`], `paths` | anybody else | given | given | given |
+///
+/// [`detect`] tells them apart by their names. A bundle that is elsewhere is said by [`with_bundle`].
+///
+/// [`cert_manager_combined`]: Self::cert_manager_combined
+/// [`certbot`]: Self::certbot
+/// [`consul`]: Self::consul
+/// [`detect`]: Self::detect
+/// [`gke_workload`]: Self::gke_workload
+/// [`istio`]: Self::istio
+/// [`kubernetes`]: Self::kubernetes
+/// [`linkerd_issuer`]: Self::linkerd_issuer
+/// [`paths`]: Self::paths
+/// [`pod_certificate`]: Self::pod_certificate
+/// [`spiffe_helper`]: Self::spiffe_helper
+/// [`step`]: Self::step
+/// [`vault_agent`]: Self::vault_agent
+/// [`with_bundle`]: Self::with_bundle
 #[derive(Debug, Clone)]
 pub struct CredentialFiles {
     layout: Layout,
@@ -19,18 +52,91 @@ pub struct CredentialFiles {
     chosen: Chosen,
 }
 
+/// Nothing is looked at by those that name a layout: the mount may appear later.
 impl CredentialFiles {
     /// `tls.crt`, `tls.key` and `ca.crt` in `dir`, as a mounted Kubernetes TLS Secret has them, cert-manager's included.
     ///
-    /// Nothing is looked at: the mount may appear later.
+    /// So do the volumes of cert-manager's csi-driver and csi-driver-spiffe.
     #[must_use]
     pub fn kubernetes(dir: impl AsRef<Path>) -> Self {
-        Self::preset(&KUBERNETES, dir.as_ref(), Chosen::Said)
+        preset::KUBERNETES.within(dir.as_ref())
     }
 
-    /// These three files, wherever they are. Chain and key may be one file.
+    /// `tls-combined.pem`, which holds chain and key, and `ca.crt` in `dir`: cert-manager's `additionalOutputFormats`.
+    #[must_use]
+    pub fn cert_manager_combined(dir: impl AsRef<Path>) -> Self {
+        preset::CERT_MANAGER_COMBINED.within(dir.as_ref())
+    }
+
+    /// `fullchain.pem` and `privkey.pem` in `dir`, a directory below certbot's `live`, and a bundle from elsewhere.
     ///
-    /// Nothing is looked at: the files may appear later.
+    /// Certbot writes none: the CA that issued the chain need not be one that peers are verified by.
+    #[must_use]
+    pub fn certbot(dir: impl AsRef<Path>, bundle: impl Into<PathBuf>) -> Self {
+        preset::CERTBOT.within(dir.as_ref()).with_bundle(bundle)
+    }
+
+    /// `<name>.pem`, `<name>-key.pem` and `consul-agent-ca.pem` in `dir`, as `consul tls cert create` writes them.
+    ///
+    /// The name is that of the pair: `dc1-server-consul-0`.
+    #[must_use]
+    pub fn consul(dir: impl AsRef<Path>, name: &str) -> Self {
+        let dir = dir.as_ref();
+        Self {
+            layout: Layout::Consul,
+            chain: dir.join(format!("{name}.pem")),
+            key: dir.join(format!("{name}-key.pem")),
+            bundle: dir.join(preset::CONSUL_BUNDLE),
+            chosen: Chosen::Said,
+        }
+    }
+
+    /// `certificates.pem`, `private_key.pem` and `ca_certificates.pem` in `dir`, as GKE mounts workload certificates.
+    #[must_use]
+    pub fn gke_workload(dir: impl AsRef<Path>) -> Self {
+        preset::GKE_WORKLOAD.within(dir.as_ref())
+    }
+
+    /// `cert-chain.pem`, `key.pem` and `root-cert.pem` in `dir`: istio-agent's `OUTPUT_CERTS`, or mounted under its names.
+    #[must_use]
+    pub fn istio(dir: impl AsRef<Path>) -> Self {
+        preset::ISTIO.within(dir.as_ref())
+    }
+
+    /// `crt.pem`, `key.pem` and `ca.crt` in `dir`, as a Secret of the type `linkerd.io/tls` has them.
+    #[must_use]
+    pub fn linkerd_issuer(dir: impl AsRef<Path>) -> Self {
+        preset::LINKERD_ISSUER.within(dir.as_ref())
+    }
+
+    /// `credentialbundle.pem` in `dir`, which holds key and chain: a Kubernetes `podCertificate` projection.
+    ///
+    /// It brings no bundle; a ClusterTrustBundle projected beside it is one.
+    #[must_use]
+    pub fn pod_certificate(dir: impl AsRef<Path>, bundle: impl Into<PathBuf>) -> Self {
+        let files = preset::POD_CERTIFICATE.within(dir.as_ref());
+        files.with_bundle(bundle)
+    }
+
+    /// `svid.pem`, `svid_key.pem` and `svid_bundle.pem` in `dir`, as spiffe-helper names them.
+    #[must_use]
+    pub fn spiffe_helper(dir: impl AsRef<Path>) -> Self {
+        preset::SPIFFE_HELPER.within(dir.as_ref())
+    }
+
+    /// `site.crt`, `site.key` and `root.crt` in `dir`, as step autocert names them.
+    #[must_use]
+    pub fn step(dir: impl AsRef<Path>) -> Self {
+        preset::STEP.within(dir.as_ref())
+    }
+
+    /// `cert.pem`, `key.pem` and `ca.pem` in `dir`: the names that templates for Vault Agent commonly have.
+    #[must_use]
+    pub fn vault_agent(dir: impl AsRef<Path>) -> Self {
+        preset::VAULT_AGENT.within(dir.as_ref())
+    }
+
+    /// These three files, wherever they are. Chain and key may be one file, which is then read once.
     #[must_use]
     pub fn paths(
         chain: impl Into<PathBuf>,
@@ -46,29 +152,43 @@ impl CredentialFiles {
         }
     }
 
+    /// The same chain and key, with a trust bundle that is elsewhere: in a ConfigMap of its own, for instance.
+    #[must_use]
+    pub fn with_bundle(mut self, bundle: impl Into<PathBuf>) -> Self {
+        self.bundle = bundle.into();
+        self
+    }
+
     /// The layout whose chain and key are in `dir`; `Display` says which it was and by what it was known.
     ///
     /// The files must be there: of an empty directory nobody can tell what it will hold. Where a mount may come after
     /// the process, name its layout instead, as with [`kubernetes`](Self::kubernetes). A trust bundle is not needed to
-    /// recognise a layout: one that is missing is reported by its name when the files are read.
+    /// recognise a layout that names one: if it is missing, that is reported when the files are read.
+    ///
+    /// A directory that holds several layouts is refused, with one exception: cert-manager writes `tls-combined.pem`
+    /// into a Secret beside `tls.crt` and `tls.key`, with the same contents. There the latter two are chosen.
     ///
     /// # Errors
     ///
-    /// [`LoadError::DirectoryUnrecognized`] with the names that were found, if no layout is complete;
-    /// [`LoadError::FileMissing`] or [`LoadError::FileUnreadable`] if `dir` is absent or may not be entered.
+    /// - [`LoadError::DirectoryUnrecognized`] with the names that were found, if no layout is complete.
+    /// - [`LoadError::DirectoryAmbiguous`] with the candidates, if several are.
+    /// - [`LoadError::BundleNotNamed`] if the layout brings no trust bundle:
+    ///   [`detect_with_bundle`](Self::detect_with_bundle) takes one.
+    /// - [`LoadError::FileMissing`] or [`LoadError::FileUnreadable`] if `dir` is absent or may not be entered.
     pub fn detect(dir: impl AsRef<Path>) -> Result<Self, LoadError> {
-        let dir = dir.as_ref();
-        for preset in PRESETS {
-            // Asked by name, not by listing: a directory may let us through and not let us list it (mode 0711).
-            if is_there(&dir.join(preset.chain))? && is_there(&dir.join(preset.key))? {
-                return Ok(Self::preset(preset, dir, Chosen::Detected));
-            }
-        }
-        Err(LoadError::DirectoryUnrecognized {
-            dir: dir.to_path_buf(),
-            expected: expected_names(),
-            found: found_names(dir)?,
-        })
+        detect::detect(dir.as_ref(), None)
+    }
+
+    /// As [`detect`](Self::detect), with a trust bundle that is elsewhere. Bundles in `dir` are passed over.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`detect`](Self::detect), except [`LoadError::BundleNotNamed`].
+    pub fn detect_with_bundle(
+        dir: impl AsRef<Path>,
+        bundle: impl Into<PathBuf>,
+    ) -> Result<Self, LoadError> {
+        detect::detect(dir.as_ref(), Some(bundle.into()))
     }
 
     /// The file that holds the chain: the leaf certificate, then its intermediates.
@@ -99,16 +219,6 @@ impl CredentialFiles {
     pub(super) fn all_paths(&self) -> [&Path; 3] {
         [&self.chain, &self.key, &self.bundle]
     }
-
-    fn preset(preset: &Preset, dir: &Path, chosen: Chosen) -> Self {
-        Self {
-            layout: preset.layout,
-            chain: dir.join(preset.chain),
-            key: dir.join(preset.key),
-            bundle: dir.join(preset.bundle),
-            chosen,
-        }
-    }
 }
 
 /// The same files under the same layout are equal, whether they were named or detected.
@@ -122,27 +232,51 @@ impl Eq for CredentialFiles {}
 
 impl fmt::Display for CredentialFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = match self.chosen {
-            Chosen::Said => "as configured",
-            Chosen::Detected => "chosen because its chain and key are there",
-        };
+        write!(f, "layout {} (", self.layout)?;
+        match self.chosen {
+            Chosen::Said => f.write_str("as configured")?,
+            Chosen::Detected if self.chain == self.key => {
+                f.write_str("chosen because the file of its chain and key is there")?;
+            }
+            Chosen::Detected => f.write_str("chosen because its chain and key are there")?,
+            Chosen::DetectedBeside(other) => write!(
+                f,
+                "chosen because its chain and key are there, of which {other} is a copy"
+            )?,
+        }
         let [chain, key, bundle] = self.all_paths().map(Path::display);
-        write!(
-            f,
-            "layout {} ({why}): chain `{chain}`, key `{key}`, bundle `{bundle}`",
-            self.layout
-        )
+        write!(f, "): chain `{chain}`, key `{key}`, bundle `{bundle}`")
     }
 }
 
-/// Whose habit of naming files a set follows.
+/// Whose habit of naming files a set follows; [`CredentialFiles`] has a table of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Layout {
+    /// cert-manager's additional output: `tls-combined.pem`, `ca.crt`.
+    CertManagerCombined,
+    /// A directory below certbot's `live`: `fullchain.pem`, `privkey.pem`.
+    Certbot,
+    /// `consul tls cert create`: `dc1-server-consul-0.pem`, `dc1-server-consul-0-key.pem`, `consul-agent-ca.pem`.
+    Consul,
+    /// GKE workload certificates: `certificates.pem`, `private_key.pem`, `ca_certificates.pem`.
+    GkeWorkload,
+    /// Istio's `OUTPUT_CERTS`: `cert-chain.pem`, `key.pem`, `root-cert.pem`.
+    Istio,
     /// A Kubernetes TLS Secret: `tls.crt`, `tls.key`, `ca.crt`.
     Kubernetes,
+    /// A Linkerd issuer Secret: `crt.pem`, `key.pem`, `ca.crt`.
+    LinkerdIssuer,
     /// Nobody's: each path was given.
     Paths,
+    /// A Kubernetes `podCertificate` projection: `credentialbundle.pem`.
+    PodCertificate,
+    /// spiffe-helper: `svid.pem`, `svid_key.pem`, `svid_bundle.pem`.
+    SpiffeHelper,
+    /// step autocert: `site.crt`, `site.key`, `root.crt`.
+    Step,
+    /// Vault Agent's common names: `cert.pem`, `key.pem`, `ca.pem`.
+    VaultAgent,
 }
 
 impl Layout {
@@ -150,8 +284,18 @@ impl Layout {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Kubernetes => "kubernetes",
+            Self::CertManagerCombined => "cert-manager-combined",
+            Self::Certbot => "certbot",
+            Self::Consul => "consul",
+            Self::GkeWorkload => "gke-workload",
+            Self::Istio => "istio-output-certs",
+            Self::Kubernetes => "kubernetes-tls",
+            Self::LinkerdIssuer => "linkerd-issuer",
             Self::Paths => "paths",
+            Self::PodCertificate => "pod-certificate",
+            Self::SpiffeHelper => "spiffe-helper",
+            Self::Step => "step",
+            Self::VaultAgent => "vault-agent",
         }
     }
 }
@@ -167,140 +311,9 @@ impl fmt::Display for Layout {
 enum Chosen {
     Said,
     Detected,
+    /// Another layout is there too, whose files are copies of these.
+    DetectedBeside(Layout),
 }
-
-/// The names of one layout, all in one directory.
-struct Preset {
-    layout: Layout,
-    chain: &'static str,
-    key: &'static str,
-    bundle: &'static str,
-}
-
-const KUBERNETES: Preset = Preset {
-    layout: Layout::Kubernetes,
-    chain: "tls.crt",
-    key: "tls.key",
-    bundle: "ca.crt",
-};
-
-/// What `detect` looks for, the first match wins.
-const PRESETS: &[Preset] = &[KUBERNETES];
-
-fn is_there(path: &Path) -> Result<bool, LoadError> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(unreadable(path, error)),
-    }
-}
-
-fn expected_names() -> String {
-    let layouts: Vec<_> = PRESETS
-        .iter()
-        .map(|p| format!("`{}` and `{}` ({})", p.chain, p.key, p.layout))
-        .collect();
-    layouts.join(", or ")
-}
-
-/// The first names of a directory in their order, and how many more there are.
-fn found_names(dir: &Path) -> Result<String, LoadError> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(LoadError::FileMissing {
-                path: dir.to_path_buf(),
-                target: None,
-            });
-        }
-        Err(error) => return Err(unreadable(dir, error)),
-    };
-    let mut names = BTreeSet::new();
-    let mut more = 0_usize;
-    for entry in entries.flatten() {
-        names.insert(format!("`{}`", entry.file_name().to_string_lossy()));
-        if names.len() > MAX_NAMES {
-            names.pop_last();
-            more += 1;
-        }
-    }
-    if names.is_empty() {
-        return Ok("nothing".to_owned());
-    }
-    let names: Vec<_> = names.into_iter().collect();
-    Ok(match more {
-        0 => names.join(", "),
-        _ => format!("{} and {more} more", names.join(", ")),
-    })
-}
-
-fn unreadable(path: &Path, error: io::Error) -> LoadError {
-    LoadError::FileUnreadable {
-        path: path.to_path_buf(),
-        source: Arc::new(error),
-    }
-}
-
-/// Enough to recognise what was mounted, and to fit a log line.
-const MAX_NAMES: usize = 16;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn dir_with(names: &[&str]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for name in names {
-            fs::write(dir.path().join(name), "").unwrap();
-        }
-        dir
-    }
-
-    #[test]
-    fn a_tls_secret_is_detected_by_its_chain_and_key() {
-        let dir = dir_with(&["tls.crt", "tls.key"]);
-        let files = CredentialFiles::detect(dir.path()).unwrap();
-        assert_eq!(files, CredentialFiles::kubernetes(dir.path()));
-        assert_eq!(files.layout(), Layout::Kubernetes);
-        assert_eq!(files.bundle_path(), dir.path().join("ca.crt"));
-        assert!(files.to_string().contains("kubernetes (chosen because"));
-    }
-
-    #[test]
-    fn an_unknown_directory_is_refused_with_its_names_sorted_and_bounded() {
-        let dir = dir_with(&["zebra.pem", "tls.crt"]);
-        let refused = CredentialFiles::detect(dir.path()).unwrap_err();
-        let LoadError::DirectoryUnrecognized { found, .. } = &refused else {
-            panic!("{refused}");
-        };
-        assert_eq!(found, "`tls.crt`, `zebra.pem`");
-
-        for n in 0..100 {
-            fs::write(dir.path().join(format!("a{n:03}")), "").unwrap();
-        }
-        let refused = CredentialFiles::detect(dir.path()).unwrap_err().to_string();
-        assert!(refused.contains("found `a000`, `a001`"), "{refused}");
-        assert!(refused.ends_with("`a015` and 86 more"), "{refused}");
-    }
-
-    #[test]
-    fn an_empty_or_absent_directory_is_not_guessed_at() {
-        let dir = dir_with(&[]);
-        let empty = CredentialFiles::detect(dir.path()).unwrap_err();
-        assert!(
-            matches!(empty, LoadError::DirectoryUnrecognized { found, .. } if found == "nothing")
-        );
-        let absent = CredentialFiles::detect(dir.path().join("later")).unwrap_err();
-        assert!(matches!(absent, LoadError::FileMissing { .. }));
-    }
-
-    #[test]
-    fn what_was_named_is_not_looked_at() {
-        let files = CredentialFiles::paths("/nowhere/c", "/nowhere/k", "/nowhere/b");
-        assert_eq!(files.chain_path(), Path::new("/nowhere/c"));
-        assert_eq!(files.key_path(), Path::new("/nowhere/k"));
-        assert_eq!(files.layout(), Layout::Paths);
-        assert!(files.to_string().contains("paths (as configured)"));
-        assert_ne!(files, CredentialFiles::kubernetes("/nowhere"));
-    }
-}
+mod tests;
