@@ -12,7 +12,7 @@ mod anchor;
 
 pub use anchor::AnchorFault;
 
-use crate::files::Layout;
+use crate::files::{FileFormat, Layout};
 use crate::verify::ChainError;
 
 /// Why credentials or trust could not be loaded, or were not published.
@@ -70,6 +70,12 @@ pub enum LoadError {
         #[source]
         source: Box<ChainError>,
     },
+    /// DER is longer than its file: somebody is writing, or was cut off.
+    #[error("`{path}` ends inside its DER")]
+    DerTruncated {
+        /// The file.
+        path: PathBuf,
+    },
     /// A directory holds several layouts, and which one is meant is anybody's guess.
     #[error("`{dir}` holds several candidates, expected one: {found}")]
     DirectoryAmbiguous {
@@ -93,6 +99,14 @@ pub enum LoadError {
     FileEmpty {
         /// The file.
         path: PathBuf,
+    },
+    /// A path leads through symbolic links in a circle.
+    #[error("`{path}` leads through symbolic links in a circle, or through too many, at `{at}`")]
+    FileLinkLoop {
+        /// The file.
+        path: PathBuf,
+        /// A link of the circle.
+        at: PathBuf,
     },
     /// A file is absent, or a symbolic link leads nowhere.
     #[error("`{path}` does not exist{}", target_note(.target.as_ref()))]
@@ -223,6 +237,16 @@ pub enum LoadError {
         /// What was wrong last.
         #[source]
         source: Box<LoadError>,
+    },
+    /// A file is of a kind that is known, and not the kind that is needed.
+    #[error("`{path}` is {found}, expected {expected}")]
+    WrongFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: FileFormat,
+        /// What is needed.
+        expected: &'static str,
     },
 }
 

@@ -60,7 +60,7 @@ mod tls;
 mod verify;
 
 pub use error::{AnchorFault, Chained, LoadError};
-pub use files::{CredentialFiles, Layout, PollCause, WatchMode};
+pub use files::{CredentialFiles, FileFormat, Layout, PollCause, WatchMode};
 pub use identity::{
     KubernetesServiceAccount, MeshForm, PeerIdentity, SpiffeId, SpiffeIdError, Timestamp,
     TrustDomain, Validity,

@@ -12,15 +12,18 @@ impl LoadError {
             Self::CertificateMalformed { .. } => Reason::MalformedCertificate,
             Self::BundleNotNamed { .. }
             | Self::ChainEmpty { .. }
+            | Self::DerTruncated { .. }
             | Self::DirectoryAmbiguous { .. }
             | Self::DirectoryUnrecognized { .. }
             | Self::FileEmpty { .. }
             | Self::KeyInBundle { .. }
             | Self::PemMalformed { .. }
-            | Self::PemTruncated { .. } => Reason::MalformedFile,
+            | Self::PemTruncated { .. }
+            | Self::WrongFormat { .. } => Reason::MalformedFile,
             Self::ChainNotTrusted { source } | Self::RoleLost { source, .. } => source.reason(),
             Self::FileMissing { .. } => Reason::FileMissing,
-            Self::FileNotRegular { .. }
+            Self::FileLinkLoop { .. }
+            | Self::FileNotRegular { .. }
             | Self::FileTooLarge { .. }
             | Self::FileUnreadable { .. } => Reason::FileUnreadable,
             Self::KeyEncrypted { .. } => Reason::KeyEncrypted,
@@ -63,6 +66,9 @@ impl LoadError {
             Self::FileEmpty { .. } => {
                 "wait for the issuer to write it; check that the Certificate is ready"
             }
+            Self::FileLinkLoop { .. } => {
+                "make the named link lead to the file: `ln -sfn TARGET LINK`"
+            }
             Self::FileMissing { .. } => {
                 "check that the volume is mounted and that the Secret has a key of this name"
             }
@@ -92,7 +98,7 @@ impl LoadError {
             Self::NoCryptoProvider => {
                 "pass one to the source's builder, or turn on the feature `aws-lc-rs` or `ring`"
             }
-            Self::PemMalformed { .. } | Self::PemTruncated { .. } => {
+            Self::DerTruncated { .. } | Self::PemMalformed { .. } | Self::PemTruncated { .. } => {
                 "write the file whole and rename it into place; if it stays so, write it again from the issuer"
             }
             Self::SourceEnded => {
@@ -100,6 +106,7 @@ impl LoadError {
             }
             Self::UnstableFiles { .. } => "find out which process keeps writing to these files",
             Self::WaitTimeout { source, .. } => source.remedy(),
+            Self::WrongFormat { found, .. } => found.remedy(),
         }
     }
 
@@ -112,6 +119,7 @@ impl LoadError {
             Self::ChainEmpty { .. }
             | Self::BundleEmpty { .. }
             | Self::ChainNotTrusted { .. }
+            | Self::DerTruncated { .. }
             | Self::FileEmpty { .. }
             | Self::FileMissing { .. }
             | Self::KeyMismatch { .. }
@@ -124,6 +132,7 @@ impl LoadError {
             | Self::CertificateMalformed { .. }
             | Self::DirectoryAmbiguous { .. }
             | Self::DirectoryUnrecognized { .. }
+            | Self::FileLinkLoop { .. }
             | Self::FileNotRegular { .. }
             | Self::FileTooLarge { .. }
             | Self::FileUnreadable { .. }
@@ -134,7 +143,8 @@ impl LoadError {
             | Self::NoCryptoProvider
             | Self::RoleLost { .. }
             | Self::SourceEnded
-            | Self::WaitTimeout { .. } => false,
+            | Self::WaitTimeout { .. }
+            | Self::WrongFormat { .. } => false,
         }
     }
 }

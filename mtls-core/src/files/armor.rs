@@ -6,6 +6,7 @@
 use rustls_pki_types::pem::{self, SectionKind, SliceIter};
 use zeroize::Zeroizing;
 
+use super::format::FileFormat;
 use super::read::FileContent;
 use crate::error::LoadError;
 
@@ -41,6 +42,11 @@ impl Block<'_> {
     /// Whether its kind is one that can be decoded.
     pub(super) fn is_known(&self) -> bool {
         SectionKind::try_from(self.label).is_ok()
+    }
+
+    /// What it is instead, if its label is one of those that are known and not taken.
+    pub(super) fn wrong_format(&self) -> Option<FileFormat> {
+        FileFormat::of_label(self.label)
     }
 
     /// The bytes inside.

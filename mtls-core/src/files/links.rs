@@ -21,7 +21,9 @@ pub(super) enum End {
     Found,
     /// Here there is nothing.
     Missing(PathBuf),
-    /// In too many links, or where we may not look.
+    /// In more links than are followed; this is one that leads to itself, or the last of too many.
+    Looping(PathBuf),
+    /// Where we may not look.
     Stuck,
 }
 
@@ -81,10 +83,10 @@ pub(super) fn walk(path: &Path) -> Walk {
                 rest = after;
             }
             Ok(Some(target)) => {
-                walk.entries.push(entry);
+                walk.entries.push(entry.clone());
                 links += 1;
                 if links > MAX_LINKS {
-                    break End::Stuck;
+                    break End::Looping(entry);
                 }
                 if target.has_root() {
                     here = PathBuf::new();
@@ -144,7 +146,15 @@ mod tests {
         let dangling = walk(&dir.join("dangling"));
         assert_eq!(dangling.end, End::Missing(dir.join("gone/a.pem")));
         assert_eq!(dangling.entries, ["dangling", "gone"].map(|e| dir.join(e)));
-        assert_eq!(walk(&dir.join("loop")).end, End::Stuck);
+        symlink("b", dir.join("a")).unwrap();
+        symlink("a", dir.join("b")).unwrap();
+        symlink("a/tls.crt", dir.join("outside")).unwrap();
+        let looping = walk(&dir.join("loop")).end;
+        assert_eq!(looping, End::Looping(dir.join("loop")));
+        let End::Looping(at) = walk(&dir.join("outside")).end else {
+            panic!("a circle has no end");
+        };
+        assert!([dir.join("a"), dir.join("b")].contains(&at), "{at:?}");
         assert_eq!(walk(&dir.join("no/where")).home, None);
     }
 }

@@ -1,15 +1,17 @@
 //! What is on disk: which files, read whole and consistently, taken out of their PEM, and watched.
 //!
 //! From the outside in: [`CredentialFiles`] says which files make up a set, `file_set` reads them as of one moment,
-//! `pem` turns their bytes into certificates and a key, `watch` says when to read again. Whether what was read is any
+//! `pem` turns their bytes into certificates and a key, `format` names what they are instead, `watch` says when to read again. Whether what was read is any
 //! good is not known here.
 
 mod armor;
 mod file_set;
+mod format;
 mod layout;
 mod links;
 mod pem;
 mod read;
+mod sniff;
 mod watch;
 #[cfg(feature = "notify")]
 mod watch_set;
@@ -20,6 +22,7 @@ mod watcher;
 mod fixture;
 
 pub(crate) use file_set::{FileSet, Fingerprint, is_atomic, read_set};
+pub use format::FileFormat;
 pub use layout::{CredentialFiles, Layout};
 pub(crate) use pem::{bundle, chain, key};
 pub(crate) use read::FileContent;

@@ -143,7 +143,7 @@ fn not_opened(path: &Path, error: io::Error) -> LoadError {
     if error.kind() == io::ErrorKind::NotFound {
         let target = match links::walk(path).end {
             End::Missing(target) if fs::symlink_metadata(path).is_ok() => Some(target),
-            End::Missing(_) | End::Found | End::Stuck => None,
+            End::Missing(_) | End::Found | End::Looping(_) | End::Stuck => None,
         };
         return LoadError::FileMissing {
             path: path.to_path_buf(),
@@ -153,7 +153,14 @@ fn not_opened(path: &Path, error: io::Error) -> LoadError {
     // A socket cannot be opened at all, nor can a directory on Windows; the error alone would not say why.
     match fs::metadata(path) {
         Ok(found) if !found.is_file() => not_regular(path, found.file_type()),
-        _ => unreadable(path, error),
+        Ok(_) => unreadable(path, error),
+        Err(_) => match links::walk(path).end {
+            End::Looping(at) => LoadError::FileLinkLoop {
+                path: path.to_path_buf(),
+                at,
+            },
+            End::Found | End::Missing(_) | End::Stuck => unreadable(path, error),
+        },
     }
 }
 
@@ -295,10 +302,10 @@ mod tests {
         assert_eq!(target, Some(base.join("..data/tls.crt")));
 
         symlink("loop", base.join("loop")).unwrap();
-        assert!(matches!(
-            refused(base.join("loop")),
-            LoadError::FileUnreadable { .. }
-        ));
+        let LoadError::FileLinkLoop { at, .. } = refused(base.join("loop")) else {
+            panic!("a link to itself is a loop");
+        };
+        assert_eq!(at, base.join("loop"));
     }
 
     #[test]

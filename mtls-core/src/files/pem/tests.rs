@@ -127,9 +127,9 @@ fn several_different_keys_are_refused_and_copies_are_one() {
 
 #[test]
 fn a_key_of_no_known_kind_is_refused() {
-    let openssh = PKCS1.replace("RSA PRIVATE KEY", "OPENSSH PRIVATE KEY");
-    let public = PKCS1.replace("MII", "AII");
-    for text in [openssh, public] {
+    let unheard_of = PKCS1.replace("RSA PRIVATE KEY", "OTHER PRIVATE KEY");
+    let damaged = PKCS1.replace("MII", "AII");
+    for text in [unheard_of, damaged] {
         let refused = key(&file(text)).unwrap_err();
         assert!(
             matches!(refused, LoadError::KeyUnsupported { .. }),
@@ -182,7 +182,8 @@ fn a_file_cut_anywhere_in_its_last_block_is_truncated_never_shorter() {
 fn what_the_decoder_would_pass_over_is_refused() {
     let one = certificate_pem();
     let indented = format!("{one}  {}", one.replace('\n', "\n  "));
-    assert!(malformed(&indented).contains("indented"));
+    let refused = bundle(&file(indented)).unwrap_err().to_string();
+    assert!(refused.contains("is indented PEM"), "{refused}");
     let headless = format!("{}{one}", one.replace("-----BEGIN CERTIFICATE-----\n", ""));
     assert!(malformed(&headless).contains("an end without its beginning"));
     let endless = format!("{}{one}", one.replace("-----END CERTIFICATE-----\n", ""));
