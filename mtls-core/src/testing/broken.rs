@@ -2,8 +2,14 @@
 
 use std::fmt;
 
+mod samples;
+mod set;
+
+pub use set::BrokenSet;
+
+use samples::{ENCRYPTED_KEY, ENCRYPTED_KEY_LEGACY, NO_CERTIFICATE, NO_KEY};
+
 use super::ca::{CaOptions, TestCa};
-use super::issued::Issued;
 use super::leaf::LeafOptions;
 use super::mount::MountedDir;
 use crate::reason::Reason;
@@ -252,52 +258,6 @@ impl fmt::Display for Broken {
     }
 }
 
-/// Credentials and their bundle, as bytes: not all of it is PEM, or even text.
-///
-/// What is `Debug`-printed holds no key.
-pub struct BrokenSet {
-    /// The chain's file.
-    pub chain_pem: Vec<u8>,
-    /// The private key's file.
-    pub key_pem: Vec<u8>,
-    /// The trust bundle's file.
-    pub bundle_pem: Vec<u8>,
-}
-
-impl BrokenSet {
-    fn of(issued: &Issued) -> Self {
-        Self {
-            chain_pem: issued.chain_pem().into(),
-            key_pem: issued.key_pem().into(),
-            bundle_pem: issued.bundle_pem().into(),
-        }
-    }
-
-    fn chain(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.chain_pem = bytes.into();
-        self
-    }
-
-    fn key(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.key_pem = bytes.into();
-        self
-    }
-
-    fn bundle(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.bundle_pem = bytes.into();
-        self
-    }
-}
-
-impl fmt::Debug for BrokenSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BrokenSet")
-            .field("chain_pem", &String::from_utf8_lossy(&self.chain_pem))
-            .field("bundle_pem", &String::from_utf8_lossy(&self.bundle_pem))
-            .finish_non_exhaustive()
-    }
-}
-
 /// The PEM text without its last 100 bytes, so that it ends in the base64 of its last block.
 fn cut(pem: impl Into<Vec<u8>>) -> Vec<u8> {
     let mut bytes = pem.into();
@@ -321,38 +281,3 @@ fn uri_sans(uris: &[&[u8]]) -> Vec<u8> {
     let names: Vec<u8> = uris.iter().flat_map(|uri| tagged(0x86, uri)).collect();
     tagged(0x30, &names)
 }
-
-const NO_CERTIFICATE: &str = "\
------BEGIN CERTIFICATE-----
-dGhpcyBpcyBubyBjZXJ0aWZpY2F0ZQ==
------END CERTIFICATE-----
-";
-
-const NO_KEY: &str = "\
------BEGIN PRIVATE KEY-----
-dGhpcyBpcyBubyBwcml2YXRlIGtleQ==
------END PRIVATE KEY-----
-";
-
-/// A P-256 key made by OpenSSL for this file and used nowhere; the password is `secret`.
-const ENCRYPTED_KEY: &str = "\
------BEGIN ENCRYPTED PRIVATE KEY-----
-MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAiQftsyMMLihQICCAAw
-DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEL879bf6QA2c0SorrzIQVDkEgZDn
-aq6vRxXsl8sbYah0va3Y6+Ioi5b7m2D1QbTqAf5WqlK+yhnjkllO/0v1TadQeKp6
-bkXW/x+1Y0PFUMWP2X/M6DZPey8eOOJfLQd75KuJxkhBDXKnh48OCEZ7wQn8VSK0
-a6VI6DyAM1ILqFEfjkLcQX1lySaf70Fvkpf6MsxWC6Q2bU9V+gymNkvqj4igCUs=
------END ENCRYPTED PRIVATE KEY-----
-";
-
-/// Another, likewise.
-const ENCRYPTED_KEY_LEGACY: &str = "\
------BEGIN EC PRIVATE KEY-----
-Proc-Type: 4,ENCRYPTED
-DEK-Info: AES-128-CBC,ADD008DAB1A9151D310029849DB30672
-
-A3MVeACuH6cQw0mXoTHGnNrKnjjsTa9U365hvryvEdXzT65/SlE/KmRzNfnQfIGX
-y5dhfRYU8BfxFhrkLWiY7q1QredBqxvInxRiPDauAKScXnghfe3wuk5Xk+7NwMEL
-QBL38FlaoVgnpt1oj2hVIklEPkpp1307d97PuB0pb9s=
------END EC PRIVATE KEY-----
-";
