@@ -8,8 +8,8 @@
 
 use std::path::Path;
 
-use mtls_core::testing::{Issued, PlainDir, TestCa};
-use mtls_core::{CredentialFiles, CredentialSource, LoadError, Snapshot};
+use mtls_core::testing::{Broken, Issued, MountedDir, PlainDir, TestCa};
+use mtls_core::{CredentialFiles, CredentialSource, FileFormat, LoadError, Snapshot};
 
 /// What a file of a layout holds.
 #[derive(Clone, Copy)]
@@ -242,6 +242,51 @@ async fn der_files_load_and_the_wrong_one_of_them_is_refused() {
     assert!(
         matches!(refused, Err(LoadError::KeyInBundle { .. })),
         "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_file_in_another_format_is_refused_as_that_format() {
+    let ca = TestCa::new("example.org");
+    let dir = MountedDir::new(&ca.issue("/web"));
+    for (broken, format) in [
+        (Broken::BundlePkcs7, FileFormat::Pkcs7),
+        (
+            Broken::BundleTrustedCertificate,
+            FileFormat::TrustedCertificate,
+        ),
+        (Broken::ChainEscapedNewlines, FileFormat::EscapedNewlines),
+        (Broken::ChainHtml, FileFormat::Html),
+        (Broken::ChainInBase64, FileFormat::Base64Pem),
+        (Broken::ChainIndented, FileFormat::IndentedPem),
+        (Broken::ChainIsRequest, FileFormat::CertificateRequest),
+        (Broken::ChainJson, FileFormat::Json),
+        (Broken::ChainOldLabel, FileFormat::X509Certificate),
+        (Broken::ChainUtf16, FileFormat::Utf16),
+        (Broken::KeyJceks, FileFormat::Jceks),
+        (Broken::KeyJks, FileFormat::Jks),
+        (Broken::KeyOpenSsh, FileFormat::OpenSshKey),
+        (Broken::KeyPkcs12, FileFormat::Pkcs12),
+        (Broken::KeyPublic, FileFormat::PublicKey),
+    ] {
+        broken.write(&ca, &dir);
+        let refused = load(CredentialFiles::kubernetes(dir.path()))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(refused, LoadError::WrongFormat { found, .. } if found == format),
+            "{broken}: {refused}"
+        );
+        assert_eq!(refused.reason(), broken.expected_reason(), "{broken}");
+        assert_eq!(refused.remedy(), format.remedy(), "{broken}");
+    }
+    Broken::ChainDerTruncated.write(&ca, &dir);
+    let refused = load(CredentialFiles::kubernetes(dir.path()))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, LoadError::DerTruncated { .. }),
+        "{refused}"
     );
 }
 

@@ -2,12 +2,17 @@
 
 use std::fmt;
 
+mod rewrite;
 mod samples;
 mod set;
 
 pub use set::BrokenSet;
 
-use samples::{ENCRYPTED_KEY, ENCRYPTED_KEY_LEGACY, NO_CERTIFICATE, NO_KEY};
+use rewrite::{cut, first_block, key_pair, relabelled, request_pem, uri_sans};
+use samples::{
+    CERTIFICATE_MARKER_IN_BASE64, ENCRYPTED_KEY, ENCRYPTED_KEY_LEGACY, JCEKS, JKS, NO_CERTIFICATE,
+    NO_KEY, OPENSSH_KEY, PKCS12,
+};
 
 use super::ca::{CaOptions, TestCa};
 use super::leaf::LeafOptions;
@@ -79,18 +84,40 @@ broken! {
     BundleMayNotSign = "bundle_may_not_sign", Load, EmptyBundle;
     /// The one CA in the bundle is not valid yet. It issued the chain.
     BundleNotYetValid = "bundle_not_yet_valid", Load, EmptyBundle;
+    /// The bundle is PKCS#7.
+    BundlePkcs7 = "bundle_pkcs7", Load, MalformedFile;
     /// The bundle ends within a PEM block.
     BundleTruncated = "bundle_truncated", Load, MalformedFile;
+    /// The CA in the bundle has OpenSSL's label `TRUSTED CERTIFICATE`.
+    BundleTrustedCertificate = "bundle_trusted_certificate", Load, MalformedFile;
     /// The bundle is text without a PEM block.
     BundleWithoutCertificate = "bundle_without_certificate", Load, EmptyBundle;
     /// The chain is a well-formed PEM block that holds no certificate.
     CertificateMalformed = "certificate_malformed", Load, MalformedCertificate;
+    /// The chain is a certificate in DER that is cut short.
+    ChainDerTruncated = "chain_der_truncated", Load, MalformedFile;
     /// The chain has no byte.
     ChainEmpty = "chain_empty", Load, MalformedFile;
+    /// The chain is PEM with `\n` in place of its line breaks.
+    ChainEscapedNewlines = "chain_escaped_newlines", Load, MalformedFile;
     /// The chain is bytes that are no text.
     ChainGarbage = "chain_garbage", Load, MalformedFile;
+    /// The chain is a page of HTML.
+    ChainHtml = "chain_html", Load, MalformedFile;
+    /// The chain is PEM that was encoded in base64 once more.
+    ChainInBase64 = "chain_in_base64", Load, MalformedFile;
+    /// The chain is indented, as it is within YAML.
+    ChainIndented = "chain_indented", Load, MalformedFile;
+    /// The chain is a certificate signing request.
+    ChainIsRequest = "chain_is_request", Load, MalformedFile;
+    /// The chain is a field of JSON.
+    ChainJson = "chain_json", Load, MalformedFile;
+    /// The chain has the obsolete label `X509 CERTIFICATE`.
+    ChainOldLabel = "chain_old_label", Load, MalformedFile;
     /// The chain ends within a PEM block.
     ChainTruncated = "chain_truncated", Load, MalformedFile;
+    /// The chain is text in UTF-16.
+    ChainUtf16 = "chain_utf16", Load, MalformedFile;
     /// The intermediate has expired.
     IntermediateExpired = "intermediate_expired", LoadAndHandshake, Expired;
     /// The intermediate has a KeyUsage without keyCertSign.
@@ -107,12 +134,22 @@ broken! {
     KeyEncrypted = "key_encrypted", Load, KeyEncrypted;
     /// The key is encrypted in the old way of OpenSSL, by a PEM header.
     KeyEncryptedLegacy = "key_encrypted_legacy", Load, KeyEncrypted;
+    /// The key is in a Java keystore with Sun's JCE encryption.
+    KeyJceks = "key_jceks", Load, MalformedFile;
+    /// The key is in a Java keystore.
+    KeyJks = "key_jks", Load, MalformedFile;
     /// The key is a well-formed PEM block that holds no key.
     KeyMalformed = "key_malformed", Load, KeyUnusable;
     /// The key belongs to another leaf.
     KeyMismatch = "key_mismatch", Load, KeyMismatch;
     /// The key's file holds the chain in its place.
     KeyMissing = "key_missing", Load, KeyUnusable;
+    /// The key is in OpenSSH's format.
+    KeyOpenSsh = "key_open_ssh", Load, MalformedFile;
+    /// The key is in a PKCS#12 keystore.
+    KeyPkcs12 = "key_pkcs12", Load, MalformedFile;
+    /// The key is the public one.
+    KeyPublic = "key_public", Load, MalformedFile;
     /// The key's file holds another key too.
     KeySeveral = "key_several", Load, KeyUnusable;
     /// The key ends within its PEM block.
@@ -172,6 +209,10 @@ impl Broken {
         let own_root = |options: CaOptions| {
             BrokenSet::of(&TestCa::with_options(ca.trust_domain(), options).issue("/web"))
         };
+        let rewritten = |rewrite: fn(&str) -> String| {
+            let issued = ca.issue("/web");
+            BrokenSet::of(&issued).chain(rewrite(&issued.chain_pem()))
+        };
         match self {
             Self::BundleEmpty => good().bundle(b""),
             Self::BundleExpired => own_root(CaOptions::new().expired()),
@@ -182,12 +223,36 @@ impl Broken {
             }
             Self::BundleMayNotSign => own_root(CaOptions::new().without_key_cert_sign()),
             Self::BundleNotYetValid => own_root(CaOptions::new().not_yet_valid()),
+            Self::BundlePkcs7 => good().bundle(relabelled(&ca.bundle_pem(), "PKCS7")),
+            Self::BundleTrustedCertificate => {
+                good().bundle(relabelled(&ca.bundle_pem(), "TRUSTED CERTIFICATE"))
+            }
             Self::BundleTruncated => good().bundle(cut(ca.bundle_pem())),
             Self::BundleWithoutCertificate => good().bundle(b"# no CA yet\n"),
             Self::CertificateMalformed => good().chain(NO_CERTIFICATE),
+            Self::ChainDerTruncated => good().chain(cut(ca.certificate_der().to_vec())),
             Self::ChainEmpty => good().chain(b""),
+            Self::ChainEscapedNewlines => rewritten(|chain| chain.replace('\n', "\\n")),
             Self::ChainGarbage => good().chain([0xff, 0x00, 0xfe, 0x80].repeat(64)),
+            Self::ChainHtml => good().chain("<!DOCTYPE html>\n<title>Sign in</title>\n"),
+            Self::ChainInBase64 => good().chain(CERTIFICATE_MARKER_IN_BASE64),
+            Self::ChainIndented => {
+                rewritten(|chain| format!("chain: |\n  {}", chain.replace('\n', "\n  ")))
+            }
+            Self::ChainIsRequest => {
+                let issued = ca.issue("/web");
+                let request = request_pem(issued.key_pem());
+                BrokenSet::of(&issued).chain(request)
+            }
+            Self::ChainJson => rewritten(|chain| format!("{{\"certificate\":{chain:?}}}\n")),
+            Self::ChainOldLabel => rewritten(|chain| relabelled(chain, "X509 CERTIFICATE")),
             Self::ChainTruncated => good().chain(cut(ca.issue("/web").chain_pem())),
+            Self::ChainUtf16 => {
+                let issued = ca.issue("/web");
+                let marked = format!("\u{feff}{}", issued.chain_pem());
+                let utf16: Vec<u8> = marked.encode_utf16().flat_map(u16::to_le_bytes).collect();
+                BrokenSet::of(&issued).chain(utf16)
+            }
             Self::IntermediateExpired => below(CaOptions::new().expired()),
             Self::IntermediateMayNotSign => below(CaOptions::new().without_key_cert_sign()),
             Self::IntermediateMissing => {
@@ -208,11 +273,20 @@ impl Broken {
             }
             Self::KeyEncrypted => good().key(ENCRYPTED_KEY),
             Self::KeyEncryptedLegacy => good().key(ENCRYPTED_KEY_LEGACY),
+            Self::KeyJceks => good().key(JCEKS),
+            Self::KeyJks => good().key(JKS),
             Self::KeyMalformed => good().key(NO_KEY),
             Self::KeyMismatch => good().key(ca.issue("/web").key_pem()),
             Self::KeyMissing => {
                 let issued = ca.issue("/web");
                 BrokenSet::of(&issued).key(issued.chain_pem())
+            }
+            Self::KeyOpenSsh => good().key(OPENSSH_KEY),
+            Self::KeyPkcs12 => good().key(PKCS12),
+            Self::KeyPublic => {
+                let issued = ca.issue("/web");
+                let public = key_pair(issued.key_pem()).public_key_pem();
+                BrokenSet::of(&issued).key(public)
             }
             Self::KeySeveral => {
                 let issued = ca.issue("/web");
@@ -256,28 +330,4 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// The PEM text without its last 100 bytes, so that it ends in the base64 of its last block.
-fn cut(pem: impl Into<Vec<u8>>) -> Vec<u8> {
-    let mut bytes = pem.into();
-    bytes.truncate(bytes.len().saturating_sub(100));
-    bytes
-}
-
-fn first_block(pem: &str) -> String {
-    pem.split_inclusive("-----END CERTIFICATE-----")
-        .take(1)
-        .collect()
-}
-
-/// DER of `GeneralNames` with these URIs: a SEQUENCE of `[6]` strings, all of them short.
-fn uri_sans(uris: &[&[u8]]) -> Vec<u8> {
-    let tagged = |tag: u8, content: &[u8]| {
-        let len = u8::try_from(content.len()).ok().filter(|len| *len < 0x80);
-        let len = len.expect("a trust domain in a test is short");
-        [&[tag, len], content].concat()
-    };
-    let names: Vec<u8> = uris.iter().flat_map(|uri| tagged(0x86, uri)).collect();
-    tagged(0x30, &names)
 }

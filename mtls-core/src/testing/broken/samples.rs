@@ -34,3 +34,23 @@ y5dhfRYU8BfxFhrkLWiY7q1QredBqxvInxRiPDauAKScXnghfe3wuk5Xk+7NwMEL
 QBL38FlaoVgnpt1oj2hVIklEPkpp1307d97PuB0pb9s=
 -----END EC PRIVATE KEY-----
 ";
+
+/// Of an Ed25519 key the first line, which says so: `openssh-key-v1`. There is no key in it.
+pub(super) const OPENSSH_KEY: &str = "\
+-----BEGIN OPENSSH PRIVATE KEY-----
+b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAAB
+-----END OPENSSH PRIVATE KEY-----
+";
+
+/// The line `-----BEGIN CERTIFICATE-----` in base64.
+pub(super) const CERTIFICATE_MARKER_IN_BASE64: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==\n";
+
+// Of the keystores the beginning of one that keytool or OpenSSL wrote, by which all of them are known.
+
+/// Magic number, version 2, one entry.
+pub(super) const JCEKS: &[u8] = b"\xce\xce\xce\xce\0\0\0\x02\0\0\0\x01\0\0\0\x01\0\x01a";
+/// Magic number, version 2, one entry.
+pub(super) const JKS: &[u8] = b"\xfe\xed\xfe\xed\0\0\0\x02\0\0\0\x01\0\0\0\x01\0\x01a";
+/// Version 3, then a ContentInfo of the type data.
+pub(super) const PKCS12: &[u8] =
+    b"\x30\x82\x03\xfc\x02\x01\x03\x30\x82\x03\xb2\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
