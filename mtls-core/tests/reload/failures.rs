@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::fixture::*;
-use mtls_core::testing::{Broken, BrokenAt, MountedDir, TestCa, handshake_with_foreign};
+use mtls_core::testing::{Broken, BrokenAt, MountedDir, PlainDir, TestCa, handshake_with_foreign};
 use mtls_core::{Health, Reason};
 use tracing::Level;
 
@@ -58,6 +58,28 @@ async fn recovery_is_noticed_without_being_asked_for() {
     dir.rotate(&ca.issue("/web"));
     until("healthy", || source.status().health == Health::Healthy).await;
     assert_eq!(log.count(Level::INFO, "is served again"), 1);
+}
+
+#[tokio::test]
+async fn what_was_wrong_and_is_as_before_is_told_of_and_makes_no_snapshot() {
+    let (log, _guard) = Log::start();
+    let ca = TestCa::new("example.org");
+    let web = ca.issue("/web");
+    let dir = PlainDir::new(&web);
+    let source = watch(dir.path()).await;
+    let before = source.current();
+    for times in 1..=3 {
+        dir.truncate("tls.key");
+        for _ in 0..3 {
+            refused_reload(&source).await;
+        }
+        assert!(source.status().last_error.unwrap().streak >= 3);
+        dir.write_in_place("tls.key", web.key_pem());
+        assert_eq!(reload(&source).await, 1);
+        assert!(source.status().last_error.is_none());
+        assert!(Arc::ptr_eq(&before, &source.current()));
+        assert_eq!(log.count(Level::INFO, "is served again"), times);
+    }
 }
 
 #[tokio::test]
