@@ -1,0 +1,107 @@
+//! Volumes that go and come, and files that are mounted by themselves.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::alone::{As, alone, run};
+use crate::fixture::*;
+use crate::{SHORT, put};
+use mtls_core::testing::{LeafOptions, PlainDir, TestCa};
+use mtls_core::{Health, Reason};
+
+fn mount_volume(at: &Path) {
+    let args = ["-t", "tmpfs", "none"].map(OsStr::new);
+    run("mount", &[&args[..], &[at.as_os_str()]].concat());
+}
+
+fn unmount(at: &Path) {
+    run("umount", &[at.as_os_str()]);
+}
+
+#[test]
+fn a_volume_that_is_unmounted_leaves_the_last_good_and_mounted_again_is_read() {
+    let name = "mounts::a_volume_that_is_unmounted_leaves_the_last_good_and_mounted_again_is_read";
+    alone(name, As::Root, async {
+        let ca = TestCa::new("example.org");
+        let outer = PlainDir::empty();
+        let certs = outer.file("certs");
+        fs::create_dir(&certs).unwrap();
+        mount_volume(&certs);
+        let mut served = ca.issue("/web");
+        write(&certs, &served);
+        // That a volume is gone is told by no event, and if the next has the same numbers the old watches seem to stand.
+        let source = watch_with(builder().poll_interval(SHORT), &certs).await;
+        let mut changes = source.subscribe();
+        for generation in [2, 4] {
+            unmount(&certs);
+            until("degraded", || source.status().health == Health::Degraded).await;
+            let refused = refused_reload(&source).await;
+            assert_eq!(refused.reason(), Reason::FileMissing);
+            assert_eq!(source.current().credentials().serial(), served.serial());
+
+            mount_volume(&certs);
+            for generation in [generation, generation + 1] {
+                served = ca.issue("/web");
+                write(&certs, &served);
+                assert_eq!(next(&mut changes).await, generation);
+                assert_eq!(source.current().credentials().serial(), served.serial());
+            }
+            until("healthy", || source.status().health == Health::Healthy).await;
+        }
+        drop(source);
+        unmount(&certs);
+    });
+}
+
+/// Nothing can be read where the kernel shows the old file: what remains is the alarm.
+#[test]
+fn a_file_that_is_mounted_by_itself_stays_as_it_was_and_its_end_is_told_of() {
+    let name = "mounts::a_file_that_is_mounted_by_itself_stays_as_it_was_and_its_end_is_told_of";
+    alone(name, As::Root, async {
+        let (log, _guard) = Log::start();
+        let ca = TestCa::new("example.org");
+        let short = LeafOptions::service("/web").expires_in(Duration::from_secs(4));
+        let short = ca.issue_with(short);
+        let volume = PlainDir::new(&short);
+        let inside = PlainDir::empty();
+        for name in ["tls.crt", "tls.key", "ca.crt"] {
+            inside.write_in_place(name, "");
+            let (from, to) = (volume.file(name), inside.file(name));
+            run("mount", &["--bind".as_ref(), from.as_ref(), to.as_ref()]);
+        }
+        let rhythm = builder().poll_interval(SHORT).grace(Duration::ZERO);
+        let source = watch_with(rhythm, inside.path()).await;
+        assert_eq!(source.status().health, Health::Healthy);
+        volume.rotate(&ca.issue("/web"));
+        assert_eq!(
+            reload(&source).await,
+            1,
+            "the file of before is what is there"
+        );
+        until("expired", || source.status().health == Health::Expired).await;
+        until("an error", || source.status().last_error.is_some()).await;
+        let failure = source.status().last_error.unwrap();
+        assert_eq!(failure.reason(), Reason::Expired);
+        assert_eq!(
+            log.count(tracing::Level::WARN, "mtls.reason=\"expired\""),
+            1
+        );
+        assert_eq!(source.current().credentials().serial(), short.serial());
+        drop(source);
+        for name in ["tls.crt", "tls.key", "ca.crt"] {
+            unmount(&inside.file(name));
+        }
+    });
+}
+
+/// A rename does not lead from one file system to another.
+fn write(volume: &Path, issued: &mtls_core::testing::Issued) {
+    let set = volume.join("set");
+    fs::create_dir_all(&set).unwrap();
+    put(&set, issued);
+    for name in ["tls.crt", "tls.key", "ca.crt"] {
+        fs::rename(set.join(name), volume.join(name)).unwrap();
+    }
+}
