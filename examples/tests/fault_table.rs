@@ -1,4 +1,4 @@
-//! What `docs/reload-faults.md` says: each fault has a test that is there, or a reason why it has none.
+//! What `docs/reload-faults.md` and `docs/layouts.md` say: each row has a test that is there, or a reason why it has none.
 
 #![allow(
     clippy::disallowed_methods,
@@ -125,12 +125,21 @@ fn repository(path: &str) -> Option<String> {
 
 #[test]
 fn each_fault_has_a_test_that_is_there_or_a_reason() {
-    let table = repository("docs/reload-faults.md").expect("the table");
+    assert_held("docs/reload-faults.md", 56);
+}
+
+#[test]
+fn each_layout_has_a_test_that_is_there_or_a_reason() {
+    assert_held("docs/layouts.md", 21);
+}
+
+fn assert_held(path: &str, last: usize) {
+    let table = repository(path).expect("the table");
     let wrong = faults(&table, repository);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let rows = table.lines().filter(|line| line.starts_with('|')).skip(2);
     let numbers: Vec<_> = rows.map(|row| Row::parse(row).unwrap().number).collect();
-    assert_eq!(numbers, (1..=56).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=last).collect::<Vec<_>>());
 }
 
 #[test]
