@@ -260,6 +260,21 @@ pub enum LoadError {
 #[derive(Debug, Clone, Copy)]
 pub struct Chained<'a>(pub &'a (dyn std::error::Error + 'static));
 
+impl<'a> Chained<'a> {
+    /// The error and all that it comes from. `io::Error::source` skips the error that it wraps; this does not.
+    pub fn causes(self) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+        std::iter::successors(Some(self.0), |&error| {
+            let wrapped = error
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref);
+            match wrapped {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            }
+        })
+    }
+}
+
 impl fmt::Display for Chained<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;

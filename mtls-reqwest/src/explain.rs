@@ -1,10 +1,10 @@
 //! What became of a request that failed, told after the fact: reqwest owns its connections, so all there is is its error.
 
 use std::error::Error as StdError;
-use std::{fmt, io, iter};
+use std::{fmt, io};
 
 use mtls_core::rustls::{Error as RustlsError, InvalidMessage};
-use mtls_core::{Alert, HandshakeError, Reason};
+use mtls_core::{Alert, Chained, HandshakeError, Reason};
 
 /// Says what a request failed of.
 ///
@@ -32,7 +32,7 @@ pub fn explain(error: &reqwest::Error) -> Explanation {
     if error.is_builder() {
         return Explanation::Setup;
     }
-    if causes(error).any(closed) {
+    if Chained(error).causes().any(closed) {
         return Explanation::ClosedByPeer;
     }
     if error.is_connect() || find::<io::Error>(error).is_some() {
@@ -199,22 +199,9 @@ fn closed(cause: &(dyn StdError + 'static)) -> bool {
 }
 
 fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
-    causes(error).find_map(|cause| cause.downcast_ref())
-}
-
-/// An error and all that it comes from. `io::Error::source` skips the error that it wraps; this does not.
-fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    iter::successors(Some(error), |&error| {
-        match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        }
-    })
+    Chained(error)
+        .causes()
+        .find_map(|cause| cause.downcast_ref())
 }
 
 const OUR_TRUST_MAY_BE_BEHIND: &[Reason] = &[

@@ -6,6 +6,7 @@ use std::{fmt, io};
 
 use rustls::AlertDescription;
 
+use crate::error::Chained;
 use crate::identity::PeerIdentity;
 use crate::policy::Denial;
 use crate::reason::Reason;
@@ -243,26 +244,14 @@ impl HandshakeError {
     /// error out of them, inside its own.
     #[must_use]
     pub fn find<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(ours) = error.downcast_ref::<Self>() {
-                return Some(ours);
-            }
+        Chained(error).causes().find_map(|cause| {
             if let Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) =
-                error.downcast_ref()
+                cause.downcast_ref()
             {
                 return Self::find(other.0.as_ref());
             }
-            // `io::Error::source` skips the error that it wraps and goes on with that one's source.
-            next = match error
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::get_ref)
-            {
-                Some(inner) => Some(inner),
-                None => error.source(),
-            };
-        }
-        None
+            cause.downcast_ref()
+        })
     }
 }
 
@@ -282,23 +271,12 @@ impl Alert {
     /// h2 keeps of an I/O error its kind and its text: there the alert is the one that rustls prints like that.
     #[must_use]
     pub fn find(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(rustls::Error::AlertReceived(alert)) = error.downcast_ref() {
-                return Some(Self(*alert));
-            }
-            if let Some(alert) = error.downcast_ref().and_then(Self::by_text) {
-                return Some(alert);
-            }
-            next = match error
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::get_ref)
-            {
-                Some(inner) => Some(inner),
-                None => error.source(),
-            };
-        }
-        None
+        Chained(error)
+            .causes()
+            .find_map(|cause| match cause.downcast_ref() {
+                Some(rustls::Error::AlertReceived(alert)) => Some(Self(*alert)),
+                Some(_) | None => cause.downcast_ref().and_then(Self::by_text),
+            })
     }
 
     fn by_text(error: &io::Error) -> Option<Self> {
