@@ -13,6 +13,7 @@ mod anchor;
 pub use anchor::AnchorFault;
 
 use crate::files::{FileFormat, Layout};
+use crate::identity::TrustDomain;
 use crate::verify::ChainError;
 
 /// Why credentials or trust could not be loaded, or were not published.
@@ -93,6 +94,12 @@ pub enum LoadError {
         expected: String,
         /// The file names that are there.
         found: String,
+    },
+    /// A bundle was given for a foreign trust domain, and that is our own: two bundles of one trust domain are never united.
+    #[error("a federated bundle was given for `{trust_domain}`, which is our own trust domain")]
+    FederatedWithOurselves {
+        /// The trust domain.
+        trust_domain: TrustDomain,
     },
     /// A file has no bytes.
     #[error("`{path}` is empty")]

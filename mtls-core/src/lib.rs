@@ -74,8 +74,8 @@ pub use snapshot::{
 };
 pub use tls::{
     Alert, ClientTls, ClientTlsBuilder, ConfigError, DangerousClientTlsBuilder, Expectation,
-    HandshakeError, NeedsAuthorizer, NeedsExpectation, PeerInfo, ServerTls, ServerTlsBuilder,
-    TlsVersions,
+    HandshakeError, NeedsAuthorizer, NeedsExpectation, PeerInfo, Resumption, ServerTls,
+    ServerTlsBuilder, TlsVersions,
 };
 pub use verify::{ChainError, ChainFault, Presented, Role};
 

@@ -354,7 +354,7 @@ fn a_spiffe_id_under_a_bundle_without_a_trust_domain_is_refused() {
     };
     assert!(matches!(
         source.fault,
-        ChainFault::WrongTrustDomain { expected: None, .. }
+        ChainFault::WrongTrustDomain { ref expected, .. } if expected.is_empty()
     ));
 
     let told = CredentialSource::builder()

@@ -11,7 +11,7 @@ use mtls_core::rustls::{
     ServerConnection,
 };
 use mtls_core::testing::TestCa;
-use mtls_core::{ClientTls, Policy, ServerTls, TlsVersions};
+use mtls_core::{ClientTls, Policy, Resumption, ServerTls, TlsVersions};
 
 fn server(versions: TlsVersions) -> ServerTls {
     let ca = TestCa::new("example.org");
@@ -120,11 +120,11 @@ fn posture(config: &ServerConfig) -> String {
 }
 
 #[test]
-fn a_server_keeps_no_session_takes_no_early_data_and_demands_the_extended_master_secret() {
+fn a_server_gives_one_ticket_takes_no_early_data_and_demands_the_extended_master_secret() {
     for versions in [TlsVersions::Tls13, TlsVersions::Tls12AndTls13] {
         assert_eq!(
             posture(&server(versions).handshake().config()),
-            "early data 0, tickets 0, sessions kept false, stateless tickets false, secrets \
+            "early data 0, tickets 1, sessions kept true, stateless tickets false, secrets \
              extractable false, extended master secret required true"
         );
     }
@@ -138,14 +138,16 @@ fn a_client_takes_no_early_data_and_demands_the_extended_master_secret() {
 }
 
 #[test]
-fn a_second_handshake_is_a_full_one_in_both_versions() {
+fn without_resumption_a_second_handshake_is_a_full_one_and_no_ticket_is_given() {
     let ca = TestCa::new("example.org");
     for versions in [TlsVersions::Tls13, TlsVersions::Tls12AndTls13] {
         let server = ServerTls::builder(&ca.source(&ca.issue("/api")))
             .authorize(Policy::any_verified_peer())
             .versions(versions)
+            .resumption(Resumption::Off)
             .build()
             .unwrap();
+        assert_eq!(server.handshake().config().send_tls13_tickets, 0);
         // A client that would resume if it could: rustls' own, with its default store.
         let mut config = (*client_of(&ca, versions).handshake().config()).clone();
         config.resumption = mtls_core::rustls::client::Resumption::in_memory_sessions(32);

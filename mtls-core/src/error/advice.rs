@@ -21,6 +21,7 @@ impl LoadError {
             | Self::PemTruncated { .. }
             | Self::WrongFormat { .. } => Reason::MalformedFile,
             Self::ChainNotTrusted { source } | Self::RoleLost { source, .. } => source.reason(),
+            Self::FederatedWithOurselves { .. } => Reason::WrongTrustDomain,
             Self::FileMissing { .. } => Reason::FileMissing,
             Self::FileLinkLoop { .. }
             | Self::FileNotRegular { .. }
@@ -68,6 +69,9 @@ impl LoadError {
             }
             Self::FileLinkLoop { .. } => {
                 "make the named link lead to the file: `ln -sfn TARGET LINK`"
+            }
+            Self::FederatedWithOurselves { .. } => {
+                "leave that bundle out, or put its certificates into our own"
             }
             Self::FileMissing { .. } => {
                 "check that the volume is mounted and that the Secret has a key of this name"
@@ -132,6 +136,7 @@ impl LoadError {
             | Self::CertificateMalformed { .. }
             | Self::DirectoryAmbiguous { .. }
             | Self::DirectoryUnrecognized { .. }
+            | Self::FederatedWithOurselves { .. }
             | Self::FileLinkLoop { .. }
             | Self::FileNotRegular { .. }
             | Self::FileTooLarge { .. }

@@ -156,6 +156,13 @@ impl Certificate {
 }
 
 impl SubjectAltNames {
+    pub(crate) const NONE: Self = Self {
+        uris: Vec::new(),
+        dns: Vec::new(),
+        ips: Vec::new(),
+        emails: Vec::new(),
+    };
+
     fn read(general_names: &[GeneralName<'_>]) -> Self {
         let mut names = Self::default();
         for name in general_names {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
-use super::certificate::{Certificate, UriName, hex};
+use super::certificate::{Certificate, SubjectAltNames, UriName, hex};
 use super::mesh::KubernetesServiceAccount;
 use super::spiffe::SpiffeId;
 use super::time::{Timestamp, Validity};
@@ -21,71 +21,95 @@ pub struct PeerIdentity(Arc<Inner>);
 
 #[derive(PartialEq, Eq)]
 struct Inner {
-    leaf: Certificate,
-    spiffe_id: Option<SpiffeId>,
+    verified: Verified,
     kubernetes: Option<KubernetesServiceAccount>,
-    chain: Vec<CertificateDer<'static>>,
-    window: Validity,
+}
+
+/// What a verification came to.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Verified {
+    pub(crate) leaf: Certificate,
+    /// What the leaf profile made of the leaf; in the local trust domain, if it came by an alias of that.
+    pub(crate) spiffe_id: Option<SpiffeId>,
+    /// The SPIFFE ID as it stands in the leaf, if that is another one.
+    pub(crate) presented_id: Option<SpiffeId>,
+    /// Whether the bundle that verified it may vouch for names that are no SPIFFE IDs.
+    pub(crate) names_count: bool,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) window: Validity,
 }
 
 impl PeerIdentity {
-    /// INVARIANT: called by `verify::chain` alone, when the path is verified and `spiffe_id` is what the leaf profile
-    /// made of this very leaf.
-    pub(crate) fn verified(
-        leaf: Certificate,
-        spiffe_id: Option<SpiffeId>,
-        chain: Vec<CertificateDer<'static>>,
-        window: Validity,
-    ) -> Self {
-        let kubernetes = match &spiffe_id {
+    /// INVARIANT: called by `Trust` alone, when the path is verified and the SPIFFE ID is what the leaf profile made of
+    /// this very leaf.
+    pub(crate) fn verified(verified: Verified) -> Self {
+        let kubernetes = match &verified.spiffe_id {
             Some(id) => KubernetesServiceAccount::from_spiffe_id(id),
+            None if !verified.names_count => None,
             // Several accounts on one certificate: which comes first is the issuer's whim.
             None => {
-                let dns = leaf.names.dns.iter();
+                let dns = verified.leaf.names.dns.iter();
                 let mut accounts =
                     dns.filter_map(|n| KubernetesServiceAccount::from_linkerd_name(n));
                 accounts.next().filter(|_| accounts.next().is_none())
             }
         };
         Self(Arc::new(Inner {
-            leaf,
-            spiffe_id,
+            verified,
             kubernetes,
-            chain,
-            window,
         }))
     }
 
     /// The SPIFFE ID, for a peer with an X509-SVID.
     #[must_use]
     pub fn spiffe_id(&self) -> Option<&SpiffeId> {
-        self.0.spiffe_id.as_ref()
+        self.0.verified.spiffe_id.as_ref()
+    }
+
+    /// The SPIFFE ID as it stands in the certificate, where that names an alias of the local trust domain:
+    /// [`spiffe_id`](Self::spiffe_id) is then the same ID in the local trust domain.
+    #[must_use]
+    pub fn alias_id(&self) -> Option<&SpiffeId> {
+        self.0.verified.presented_id.as_ref()
+    }
+
+    /// Whether names that are no SPIFFE ID count: its chain was verified by the local trust bundle, or by one that was
+    /// said to give names. Of other peers no DNS name, IP address or e-mail address is told.
+    #[must_use]
+    pub fn names_count(&self) -> bool {
+        self.0.verified.names_count
     }
 
     /// The DNS SANs, in lowercase and otherwise as written: `*.example.org` is a literal, nothing expands it.
     #[must_use]
     pub fn dns_names(&self) -> &[String] {
-        &self.0.leaf.names.dns
+        &self.names().dns
     }
 
     /// The IP address SANs.
     #[must_use]
     pub fn ip_addresses(&self) -> &[IpAddr] {
-        &self.0.leaf.names.ips
+        &self.names().ips
     }
 
     /// The e-mail SANs, as written.
     #[must_use]
     pub fn emails(&self) -> &[String] {
-        &self.0.leaf.names.emails
+        &self.names().emails
     }
 
     /// The URI SANs, the SPIFFE ID among them.
     pub fn uris(&self) -> impl Iterator<Item = &str> {
-        self.0.leaf.names.uris.iter().filter_map(|uri| match uri {
-            UriName::Text(text) => Some(text.as_str()),
-            UriName::Undecodable => None,
-        })
+        self.0
+            .verified
+            .leaf
+            .names
+            .uris
+            .iter()
+            .filter_map(|uri| match uri {
+                UriName::Text(text) => Some(text.as_str()),
+                UriName::Undecodable => None,
+            })
     }
 
     /// The Kubernetes service account that the identity stands for, in Istio's or Linkerd's form.
@@ -97,49 +121,49 @@ impl PeerIdentity {
     /// The subject's common name, for display: it identifies nobody (RFC 9525 §2).
     #[must_use]
     pub fn common_name(&self) -> Option<&str> {
-        self.0.leaf.common_name.as_deref()
+        self.0.verified.leaf.common_name.as_deref()
     }
 
     /// The subject's distinguished name, for display; control characters are escaped.
     #[must_use]
     pub fn subject(&self) -> &str {
-        &self.0.leaf.subject
+        &self.0.verified.leaf.subject
     }
 
     /// The issuer's distinguished name, for display; control characters are escaped.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.0.leaf.issuer
+        &self.0.verified.leaf.issuer
     }
 
     /// The serial number as whole bytes in lowercase hex, without leading zero bytes: as openssl prints it, in lowercase.
     #[must_use]
     pub fn serial(&self) -> &str {
-        &self.0.leaf.serial
+        &self.0.verified.leaf.serial
     }
 
     /// When the leaf begins to be valid.
     #[must_use]
     pub fn not_before(&self) -> Timestamp {
-        self.0.leaf.validity.not_before
+        self.0.verified.leaf.validity.not_before
     }
 
     /// The last second at which the leaf is valid.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
-        self.0.leaf.validity.not_after
+        self.0.verified.leaf.validity.not_after
     }
 
     /// The span in which every certificate of the verified path is valid, the trust anchor's included.
     #[must_use]
     pub fn window(&self) -> Validity {
-        self.0.window
+        self.0.verified.window
     }
 
     /// SHA-256 of the leaf certificate's DER.
     #[must_use]
     pub fn sha256(&self) -> &[u8; 32] {
-        &self.0.leaf.sha256
+        &self.0.verified.leaf.sha256
     }
 
     /// SHA-256 of the leaf certificate's DER, in lowercase hex.
@@ -151,19 +175,28 @@ impl PeerIdentity {
     /// The chain as it was presented, leaf first, as DER.
     #[must_use]
     pub fn chain(&self) -> &[CertificateDer<'static>] {
-        &self.0.chain
+        &self.0.verified.chain
+    }
+
+    fn names(&self) -> &SubjectAltNames {
+        const NONE: &SubjectAltNames = &SubjectAltNames::NONE;
+        if self.names_count() {
+            &self.0.verified.leaf.names
+        } else {
+            NONE
+        }
     }
 
     /// The names that could answer to a server name, for an error to list.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let names = &self.0.leaf.names;
+    pub(crate) fn server_names(&self) -> Vec<String> {
+        let names = self.names();
         let uris = self.uris().map(ToOwned::to_owned);
         let ips = names.ips.iter().map(ToString::to_string);
         uris.chain(names.dns.iter().cloned()).chain(ips).collect()
     }
 
     pub(crate) fn certificate(&self) -> &Certificate {
-        &self.0.leaf
+        &self.0.verified.leaf
     }
 
     /// A peer with these names, for the rules' own tests; the rest of it is empty.
@@ -175,7 +208,14 @@ impl PeerIdentity {
         };
         let mut leaf = Certificate::empty(span);
         leaf.names.dns = dns.iter().map(|name| name.to_ascii_lowercase()).collect();
-        Self::verified(leaf, spiffe.map(|id| id.parse().unwrap()), Vec::new(), span)
+        Self::verified(Verified {
+            leaf,
+            spiffe_id: spiffe.map(|id| id.parse().unwrap()),
+            presented_id: None,
+            names_count: true,
+            chain: Vec::new(),
+            window: span,
+        })
     }
 }
 
@@ -184,7 +224,7 @@ impl fmt::Display for PeerIdentity {
         if let Some(id) = self.spiffe_id() {
             return fmt::Display::fmt(id, f);
         }
-        let names = &self.0.leaf.names;
+        let names = self.names();
         if let Some(name) = names.dns.first() {
             return f.write_str(name);
         }

@@ -30,6 +30,12 @@ impl Timestamp {
     pub(crate) const MAX: Self = Self(i64::MAX);
 
     /// One second later.
+    /// For rustls and webpki, which know no time before the epoch.
+    pub(crate) fn to_unix_time(self) -> UnixTime {
+        let seconds = u64::try_from(self.0).unwrap_or(0);
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+    }
+
     pub(crate) fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::identity::PeerIdentity;
 
 /// Says which authenticated peers may connect.
@@ -33,11 +35,31 @@ pub trait Authorizer: fmt::Debug + Send + Sync + 'static {
     ///
     /// It may not; the denial says who may.
     fn authorize(&self, peer: &PeerIdentity) -> Result<(), Denial>;
+
+    /// A number that grows whenever an answer may have changed. Default: 0, for an authorizer that never changes its mind.
+    /// It is asked on every request, so it is read and not worked out.
+    fn version(&self) -> u64 {
+        0
+    }
+
+    /// Tells of each new [`version`](Self::version), so that idle connections of peers that may no longer connect are
+    /// ended. Default: there is nothing to tell.
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 }
 
 impl<A: Authorizer + ?Sized> Authorizer for Arc<A> {
     fn authorize(&self, peer: &PeerIdentity) -> Result<(), Denial> {
         (**self).authorize(peer)
+    }
+
+    fn version(&self) -> u64 {
+        (**self).version()
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        (**self).changes()
     }
 }
 

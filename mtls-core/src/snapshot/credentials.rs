@@ -232,7 +232,7 @@ impl Credentials {
         role: Role,
         now: UnixTime,
     ) -> Result<(), ChainError> {
-        trust.verify(self.chain(), role, now).map(drop)
+        trust.verify_own(self.chain(), role, now)
     }
 
     /// What can be said of a chain from another PKI than our peers': it is valid now.

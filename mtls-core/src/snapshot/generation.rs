@@ -1,13 +1,15 @@
 //! One verified generation.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::UnixTime;
 
+use super::bundle::Anchor;
 use super::credentials::Credentials;
-use super::trust::{Anchor, CaHints, Trust};
+use super::trust::{CaHints, Trust};
 use crate::identity::{Timestamp, TrustDomain};
 use crate::verify::{ChainError, Role};
 
@@ -55,7 +57,7 @@ impl Snapshot {
     /// judged now would be judged the same.
     pub(crate) fn stands(&self, now: Timestamp) -> Range<Timestamp> {
         let own = self.credentials.validities().map(|(_, span)| span);
-        let anchors = self.trust.bundle().anchors().iter();
+        let anchors = self.trust.anchors();
         let turns = own
             .chain(anchors.map(Anchor::validity))
             .flat_map(|span| [span.not_before, span.not_after.next()]);
@@ -78,6 +80,8 @@ pub(crate) struct Settings {
     pub(crate) trust_domain: Option<TrustDomain>,
     pub(crate) own_chain: OwnChain,
     pub(crate) hints: CaHints,
+    /// Foreign trust domains whose bundles may vouch for names that are no SPIFFE IDs.
+    pub(crate) names_from: BTreeSet<TrustDomain>,
 }
 
 /// Whether our own chain has to verify under our own trust bundle before it is presented.

@@ -7,6 +7,7 @@
 //!   root: such a trust waits while [`Patience`] lasts, since the chain that fits it may be on its way, and then is taken
 //!   with the last good credentials.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustls_pki_types::UnixTime;
@@ -23,7 +24,9 @@ use crate::verify::ChainError;
 #[derive(Debug)]
 pub(crate) struct Offer {
     pub(crate) credentials: Option<Result<CredentialMaterial, LoadError>>,
-    pub(crate) trust: Option<Result<TrustMaterial, LoadError>>,
+    pub(crate) trust: Option<TrustMaterial>,
+    /// Other names of the local trust domain.
+    pub(crate) aliases: Option<BTreeSet<TrustDomain>>,
 }
 
 /// Whether a trust that does not vouch for our own chain is worth waiting on.
@@ -54,7 +57,11 @@ pub(crate) fn first(
     now: UnixTime,
 ) -> Result<Verdict, LoadError> {
     let credentials = Arc::new(Credentials::new(credentials, &settings.provider)?);
-    let trust = trust.build(settings, own_domain(&credentials), now)?;
+    let (parts, errors) = trust.build(settings, own_domain(&credentials), None, now.into())?;
+    if let Some(error) = errors.into_iter().next() {
+        return Err(error);
+    }
+    let trust = Arc::new(Trust::new(parts, settings));
     let roles = settings.judge_own_chain(&credentials, &trust, now);
     roles.any().map_err(not_trusted)?;
     Ok(Verdict {
@@ -87,25 +94,21 @@ pub(crate) fn next(
             Arc::clone(&current.credentials)
         }
     };
-    let trust = match offer.trust {
-        Some(Ok(new)) => Some(new),
-        None => None,
-        Some(Err(error)) => {
-            errors.push(error);
-            None
-        }
-    };
     let scene = Scene {
         settings,
         current,
+        material: offer.trust.as_ref(),
+        aliases: offer.aliases.map(Arc::new),
         now,
     };
-    scene.judge(credentials, trust.as_ref(), patience, errors)
+    scene.judge(credentials, patience, errors)
 }
 
 struct Scene<'a> {
     settings: &'a Settings,
     current: &'a Snapshot,
+    material: Option<&'a TrustMaterial>,
+    aliases: Option<Arc<BTreeSet<TrustDomain>>>,
     now: UnixTime,
 }
 
@@ -113,20 +116,27 @@ impl Scene<'_> {
     fn judge(
         &self,
         offered: Arc<Credentials>,
-        material: Option<&TrustMaterial>,
         patience: Patience,
         mut errors: Vec<LoadError>,
     ) -> Verdict {
         let current = &self.current.credentials;
         // A bundle belongs to the trust domain of the credentials that it is served with.
-        let for_offered = self.trust(material, &offered, &mut errors);
+        let (for_offered, unsound) = self.trust(&offered);
+        errors.extend(unsound);
         let refused = match self.accept(&offered, &for_offered) {
             Ok(()) => return self.verdict(offered, for_offered, errors, false),
             Err(error) => error,
         };
         errors.push(refused);
         // The offered credentials do not go with the offered trust; do the current ones?
-        let for_current = self.trust(material, current, &mut errors);
+        let (for_current, unsound) = self.trust(current);
+        let told = |error: &LoadError| {
+            errors
+                .iter()
+                .any(|told| told.to_string() == error.to_string())
+        };
+        let unsound: Vec<_> = unsound.into_iter().filter(|error| !told(error)).collect();
+        errors.extend(unsound);
         if self.roles(current, &for_current).any().is_ok() {
             return self.verdict(Arc::clone(current), for_current, errors, false);
         }
@@ -143,27 +153,27 @@ impl Scene<'_> {
         self.verdict(best, for_current, errors, false)
     }
 
-    /// The offered trust beside these credentials. Where none is offered it is the current one, as it is: built anew it
-    /// would be another one, of the offered leaf's trust domain, and would not know what it skipped.
-    fn trust(
-        &self,
-        material: Option<&TrustMaterial>,
-        credentials: &Credentials,
-        errors: &mut Vec<LoadError>,
-    ) -> Arc<Trust> {
+    /// The offered trust beside these credentials, and what of it is not sound. Where none is offered it is the current
+    /// one, as it is: built anew it would be another one, of the offered leaf's trust domain, and would not know what it
+    /// skipped.
+    fn trust(&self, credentials: &Credentials) -> (Arc<Trust>, Vec<LoadError>) {
         let current = &self.current.trust;
-        let Some(material) = material else {
-            return Arc::clone(current);
-        };
+        let before = current.parts();
         let domain = own_domain(credentials);
-        match material.build(self.settings, domain, self.now) {
-            Ok(new) if new.bundle().same_as(current.bundle()) => Arc::clone(current),
-            Ok(new) => new,
-            Err(error) => {
-                errors.push(error);
-                Arc::clone(current)
-            }
+        let build =
+            |m: &TrustMaterial| m.build(self.settings, domain, Some(before), self.now.into());
+        let (mut parts, errors) = match self.material.map(build) {
+            None => (before.clone(), Vec::new()),
+            Some(Ok(built)) => built,
+            Some(Err(error)) => (before.clone(), vec![error]),
+        };
+        if let Some(aliases) = &self.aliases {
+            parts.aliases = Arc::clone(aliases);
         }
+        if parts.same_as(before) {
+            return (Arc::clone(current), errors);
+        }
+        (Arc::new(Trust::new(parts, self.settings)), errors)
     }
 
     fn roles(&self, credentials: &Credentials, trust: &Trust) -> Roles {

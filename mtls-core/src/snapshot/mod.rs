@@ -5,6 +5,7 @@
 //!  (found)   (verified, each half apart)     (read by every handshake)
 //! ```
 
+mod bundle;
 mod credentials;
 mod generation;
 mod judge;
@@ -15,10 +16,12 @@ mod source;
 mod status;
 mod trust;
 
+pub use bundle::{Anchor, TrustBundle};
 pub use credentials::{CredentialMaterial, Credentials};
 pub use generation::{OwnChain, Snapshot};
 pub use material::TrustMaterial;
+pub(crate) use publisher::Current;
 pub use publisher::Publisher;
 pub use source::{Changes, CredentialSource, SourceBuilder};
 pub use status::{Expiry, Failure, Health, Part, Status};
-pub use trust::{Anchor, CaHints, Trust, TrustBundle};
+pub use trust::{CaHints, Trust};

@@ -1,5 +1,7 @@
 //! The only writer of snapshots.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -15,7 +17,7 @@ use super::status::{Failure, Record};
 use crate::clock;
 use crate::error::LoadError;
 use crate::files::{FileContent, WatchMode};
-use crate::identity::Timestamp;
+use crate::identity::{Timestamp, TrustDomain};
 
 /// Publishes snapshots to a [`CredentialSource`](crate::CredentialSource): for material that does not come from files.
 ///
@@ -48,7 +50,8 @@ impl Publisher {
     ) -> Result<u64, LoadError> {
         self.offer_now(Offer {
             credentials: Some(Ok(credentials)),
-            trust: Some(Ok(trust)),
+            trust: Some(trust),
+            aliases: None,
         })
     }
 
@@ -61,6 +64,7 @@ impl Publisher {
         self.offer_now(Offer {
             credentials: Some(Ok(credentials)),
             trust: None,
+            aliases: None,
         })
     }
 
@@ -74,7 +78,8 @@ impl Publisher {
     pub fn publish_trust(&self, trust: TrustMaterial) -> Result<u64, LoadError> {
         self.offer_now(Offer {
             credentials: None,
-            trust: Some(Ok(trust)),
+            trust: Some(trust),
+            aliases: None,
         })
     }
 
@@ -88,9 +93,15 @@ impl Publisher {
         let verdict = judge::first(&settings, credentials, trust, now)?;
         let settings = Arc::new(settings);
         let snapshot = snapshot(verdict, FIRST_GENERATION, &settings, now);
+        let (generation, announced) = watch::channel(FIRST_GENERATION);
+        let current = Current {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            generation: AtomicU64::new(FIRST_GENERATION),
+            announced,
+        };
         let shared = Shared {
-            current: ArcSwap::from_pointee(snapshot),
-            generation: watch::Sender::new(FIRST_GENERATION),
+            current: Arc::new(current),
+            generation,
             record: Mutex::new(Record {
                 last_check: Some(now.into()),
                 ..Record::default()
@@ -121,10 +132,40 @@ impl Outcome {
     }
 }
 
+/// The snapshot that is served now. Who holds this holds no source: it sees the last one when the source is gone.
+#[derive(Debug)]
+pub(crate) struct Current {
+    snapshot: ArcSwap<Snapshot>,
+    /// The snapshot's, to be asked for without touching a count that others touch.
+    generation: AtomicU64,
+    announced: watch::Receiver<u64>,
+}
+
+impl Current {
+    pub(crate) fn load(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Tells of each new snapshot; ends with the source.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.announced.clone()
+    }
+
+    fn store(&self, next: Snapshot) {
+        let generation = next.generation;
+        self.snapshot.store(Arc::new(next));
+        self.generation.store(generation, Ordering::Release);
+    }
+}
+
 /// What the publisher and the readers of a source share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    current: ArcSwap<Snapshot>,
+    current: Arc<Current>,
     generation: watch::Sender<u64>,
     record: Mutex<Record>,
     /// One writer at a time: an offer is judged against the snapshot that it would replace.
@@ -134,7 +175,11 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn current(&self) -> Arc<Snapshot> {
-        self.current.load_full()
+        self.current.load()
+    }
+
+    pub(super) fn cell(&self) -> &Arc<Current> {
+        &self.current
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
@@ -186,12 +231,26 @@ impl Shared {
         let generation = current.generation + 1;
         let next = snapshot(verdict, generation, &self.settings, now);
         log_rotation(&current, &next);
-        self.current.store(Arc::new(next));
+        if !Arc::ptr_eq(&current.trust, &next.trust) {
+            next.trust.verify_live_peers_of(&current.trust, now);
+        }
+        self.current.store(next);
         Outcome {
             generation,
             errors,
             trust_held,
         }
+    }
+
+    pub(super) fn set_aliases(&self, aliases: BTreeSet<TrustDomain>) {
+        let offer = Offer {
+            credentials: None,
+            trust: None,
+            aliases: Some(aliases),
+        };
+        // Nothing in it can be unsound, and what was wrong before is not mended by it.
+        let _ = self.offer(offer, Patience::Exhausted, clock::now());
+        self.announce();
     }
 
     /// Wakes who waits for a snapshot that is newer than the last announced. Whoever is woken by a number finds the

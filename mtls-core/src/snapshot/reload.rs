@@ -256,6 +256,7 @@ impl Reloader {
             let offer = Offer {
                 credentials: Some(credentials),
                 trust: Some(trust),
+                aliases: None,
             };
             let now = clock::now();
             let outcome = shared.offer(offer, patience, now);
@@ -378,12 +379,9 @@ pub(super) fn credentials(set: &FileSet) -> Result<CredentialMaterial, LoadError
 }
 
 /// Trust from what was read.
-pub(super) fn trust(set: &FileSet) -> Result<TrustMaterial, LoadError> {
-    let bundle = found(&set.bundle)?;
-    Ok(TrustMaterial::from_file(
-        files::bundle(bundle)?,
-        bundle.path().to_owned(),
-    ))
+pub(super) fn trust(set: &FileSet) -> TrustMaterial {
+    let local = found(&set.bundle);
+    TrustMaterial::found(local.and_then(|file| Ok((files::bundle(file)?, file.path().to_owned()))))
 }
 
 fn found(file: &Result<FileContent, LoadError>) -> Result<&FileContent, LoadError> {

@@ -1,5 +1,6 @@
 //! The reader of snapshots, and how one is opened.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tracing::debug;
 use super::credentials::CredentialMaterial;
 use super::generation::{OwnChain, Settings, Snapshot};
 use super::material::TrustMaterial;
-use super::publisher::{Publisher, Shared};
+use super::publisher::{Current, Publisher, Shared};
 use super::reload::{self, Progress, ReloadRequest, Reloader, Rhythm};
 use super::status::Status;
 use super::trust::CaHints;
@@ -70,6 +71,11 @@ impl CredentialSource {
         self.shared.current()
     }
 
+    /// Where the current snapshot is found, for whoever must not keep the source alive.
+    pub(crate) fn cell(&self) -> &Arc<Current> {
+        self.shared.cell()
+    }
+
     /// Tells of each new snapshot by its generation.
     #[must_use]
     pub fn subscribe(&self) -> Changes {
@@ -80,6 +86,13 @@ impl CredentialSource {
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared.status(clock::now().into())
+    }
+
+    /// Sets the other names of the local trust domain, for a migration from one name to the next: a SPIFFE ID of one of
+    /// these is verified with the local bundle, and is the same ID in the local trust domain for every policy. Default:
+    /// none. They take hold at the next handshake, and on live connections.
+    pub fn set_trust_domain_aliases(&self, aliases: impl IntoIterator<Item = TrustDomain>) {
+        self.shared.set_aliases(aliases.into_iter().collect());
     }
 
     /// Reads the files now, without waiting for an event or a quiet time; returns the generation that is served.
@@ -167,6 +180,7 @@ pub struct SourceBuilder {
     trust_domain: Option<TrustDomain>,
     own_chain: OwnChain,
     hints: CaHints,
+    names_from: BTreeSet<TrustDomain>,
     rhythm: Rhythm,
     wait: Duration,
 }
@@ -178,6 +192,7 @@ impl Default for SourceBuilder {
             trust_domain: None,
             own_chain: OwnChain::default(),
             hints: CaHints::default(),
+            names_from: BTreeSet::new(),
             rhythm: Rhythm {
                 poll: Duration::from_secs(30),
                 quiet: Duration::from_millis(250),
@@ -212,6 +227,15 @@ impl SourceBuilder {
     /// Whether servers name the CAs that they accept. Default: yes, up to 8 KiB of names.
     pub fn ca_hints(mut self, hints: CaHints) -> Self {
         self.hints = hints;
+        self
+    }
+
+    /// Lets the bundle of a foreign trust domain vouch for DNS names, IP and e-mail addresses too. Default: only the local
+    /// bundle does; of a peer of another trust domain its SPIFFE ID counts, and nothing else.
+    ///
+    /// Whoever runs that domain's CA can then pose as any server that a client of this source expects by name.
+    pub fn names_from(mut self, trust_domain: TrustDomain) -> Self {
+        self.names_from.insert(trust_domain);
         self
     }
 
@@ -321,7 +345,7 @@ impl SourceBuilder {
 
     fn load_once(&self, files: &CredentialFiles) -> Result<(Publisher, FileSet), LoadError> {
         let set = files::read_set(files)?;
-        let (credentials, trust) = (reload::credentials(&set)?, reload::trust(&set)?);
+        let (credentials, trust) = (reload::credentials(&set)?, reload::trust(&set));
         let publisher = Publisher::open(self.settings()?, credentials, &trust)?;
         Ok((publisher, set))
     }
@@ -332,6 +356,7 @@ impl SourceBuilder {
             trust_domain: self.trust_domain.clone(),
             own_chain: self.own_chain,
             hints: self.hints,
+            names_from: self.names_from.clone(),
         })
     }
 }

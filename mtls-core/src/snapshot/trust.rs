@@ -1,59 +1,126 @@
-//! Whom we can authenticate: trust anchors, by trust domain.
+//! Whom we can authenticate: one bundle per trust domain, and what was verified with them.
 
-use std::collections::HashSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rustls::DistinguishedName;
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::error::{AnchorFault, LoadError};
-use crate::identity::certificate::Certificate;
-use crate::identity::{PeerIdentity, Timestamp, TrustDomain, Validity};
-use crate::verify::{self, ChainError, ChainFault, Role};
+use super::bundle::{Anchor, TrustBundle};
+use super::generation::Settings;
+use crate::identity::{PeerIdentity, SpiffeId, TrustDomain, Verified, profile};
+use crate::verify::chain::{self, PresentedChain, Scope};
+use crate::verify::{CacheUse, ChainError, ChainFault, Role, VerifiedPeer, VerifiedPeers};
 
-/// What peers are verified against: the local trust bundle, with the provider's algorithms.
+/// What peers are verified against: one bundle per trust domain, never united.
 ///
-/// Immutable; a reload that finds the same anchors keeps the same value.
+/// Immutable but for its memory of whom it verified; a reload that finds the same keeps the same value, and with it that
+/// memory. Whatever a verification depends on is part of it, so that a change of any of these is a new, empty one.
 #[derive(Debug)]
 pub struct Trust {
-    bundle: TrustBundle,
+    parts: TrustParts,
+    names_from: BTreeSet<TrustDomain>,
     algorithms: WebPkiSupportedAlgorithms,
     hints: Vec<DistinguishedName>,
+    verified: VerifiedPeers,
+}
+
+/// What a reload can change of a [`Trust`].
+#[derive(Debug, Clone)]
+pub(crate) struct TrustParts {
+    pub(crate) local: TrustBundle,
+    pub(crate) federated: BTreeMap<TrustDomain, TrustBundle>,
+    /// Names that the local trust domain had, or is about to have.
+    pub(crate) aliases: Arc<BTreeSet<TrustDomain>>,
+}
+
+impl TrustParts {
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        let same = |a: &BTreeMap<TrustDomain, TrustBundle>, b: &BTreeMap<_, TrustBundle>| {
+            a.len() == b.len()
+                && a.iter()
+                    .zip(b)
+                    .all(|((a, x), (b, y))| a == b && x.same_as(y))
+        };
+        self.local.same_as(&other.local)
+            && self.aliases == other.aliases
+            && same(&self.federated, &other.federated)
+    }
 }
 
 impl Trust {
-    pub(crate) fn new(
-        bundle: TrustBundle,
-        algorithms: WebPkiSupportedAlgorithms,
-        hints: CaHints,
-    ) -> Self {
-        let hints = match hints {
-            CaHints::Send => bundle.hints(),
+    pub(crate) fn new(parts: TrustParts, settings: &Settings) -> Self {
+        let hints = match settings.hints {
+            CaHints::Send => parts.local.hints(),
             CaHints::Omit => Vec::new(),
         };
         Self {
-            bundle,
-            algorithms,
+            parts,
+            names_from: settings.names_from.clone(),
+            algorithms: settings.provider.signature_verification_algorithms,
             hints,
+            verified: VerifiedPeers::new(),
         }
     }
 
     /// The bundle of the local trust domain.
     #[must_use]
     pub fn bundle(&self) -> &TrustBundle {
-        &self.bundle
+        &self.parts.local
     }
 
-    /// Verifies a chain, leaf first; the holder has yet to prove that the key is its own.
+    /// The bundles of the trust domains that we federate with (SPIFFE Federation §4.2: kept apart).
+    pub fn federated(&self) -> impl Iterator<Item = &TrustBundle> {
+        self.parts.federated.values()
+    }
+
+    /// Other names of the local trust domain: a SPIFFE ID of one of these is verified with the local bundle, and taken
+    /// for the same ID in the local trust domain.
+    pub fn aliases(&self) -> impl Iterator<Item = &TrustDomain> {
+        self.parts.aliases.iter()
+    }
+
+    /// How many chains were verified in full under this trust: signatures, path, profile. Whoever presents a chain that
+    /// was verified before is not counted.
+    #[must_use]
+    pub fn verifications(&self) -> u64 {
+        self.verified.verifications()
+    }
+
+    pub(crate) fn parts(&self) -> &TrustParts {
+        &self.parts
+    }
+
+    /// Every anchor, of whatever trust domain.
+    pub(crate) fn anchors(&self) -> impl Iterator<Item = &Anchor> {
+        let bundles = std::iter::once(&self.parts.local).chain(self.federated());
+        bundles.flat_map(TrustBundle::anchors)
+    }
+
+    /// Verifies a chain, leaf first, or remembers that this very chain was verified for this role; the holder has yet to
+    /// prove that the key is its own.
     pub(crate) fn verify(
         &self,
         chain: &[CertificateDer<'_>],
         role: Role,
         now: UnixTime,
-    ) -> Result<PeerIdentity, ChainError> {
-        verify::chain::verify(&self.bundle, &self.algorithms, chain, role, now)
+    ) -> Result<Arc<VerifiedPeer>, ChainError> {
+        let verify = || self.verify_in_full(chain, role, now);
+        match VerifiedPeers::fits(chain) {
+            CacheUse::Remembered => self.verified.get_or(chain, role, now.into(), verify),
+            CacheUse::TooLarge => self.verified.beside(verify),
+        }
+    }
+
+    /// Judges our own chain as a peer with our trust would; it is no peer's, and is not remembered.
+    pub(crate) fn verify_own(
+        &self,
+        chain: &[CertificateDer<'_>],
+        role: Role,
+        now: UnixTime,
+    ) -> Result<(), ChainError> {
+        self.verify_in_full(chain, role, now).map(drop)
     }
 
     /// The names of the CAs that a client certificate may come from, as the CertificateRequest lists them.
@@ -63,6 +130,149 @@ impl Trust {
 
     pub(crate) fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
         &self.algorithms
+    }
+
+    /// Whom of the live peers of `before` it has verified already, it need not verify when they ask: off the reactor,
+    /// before it is published.
+    pub(crate) fn verify_live_peers_of(&self, before: &Self, now: UnixTime) {
+        for peer in before.verified.live() {
+            // Whoever is refused hears of it when it asks, with the reason.
+            let _ = self.verify(peer.identity().chain(), peer.role(), now);
+        }
+    }
+
+    fn verify_in_full(
+        &self,
+        chain: &[CertificateDer<'_>],
+        role: Role,
+        now: UnixTime,
+    ) -> Result<VerifiedPeer, ChainError> {
+        let presented = chain::read(chain, role)?;
+        match self.judge(&presented, role, now) {
+            Ok(judged) => Ok(judged.into_peer(presented, chain, role)),
+            Err(fault) => Err(presented.refused(role, fault)),
+        }
+    }
+
+    fn judge(
+        &self,
+        presented: &PresentedChain<'_>,
+        role: Role,
+        now: UnixTime,
+    ) -> Result<Judged, ChainFault> {
+        let scope = |bundle| Scope {
+            bundle,
+            algorithms: &self.algorithms,
+            role,
+            now,
+        };
+        let Some(id) = profile::spiffe_id(&presented.leaf)? else {
+            return self.judge_by_name(presented, scope);
+        };
+        // SPIFFE Federation §7.3: the bundle of the ID's own trust domain, and no other. What the leaf names is not yet
+        // proven, and need not be: the anchors chosen by it must then have issued it.
+        let (bundle, alias) = self.bundle_for(&id)?;
+        let path = scope(bundle).verify(presented)?;
+        let local = std::ptr::eq(bundle, &self.parts.local);
+        Ok(Judged {
+            path,
+            // A federated CA must not mint our service names.
+            names_count: local || self.gives_names(bundle),
+            spiffe_id: Some(match &alias {
+                Some(local) => local.clone(),
+                None => id.clone(),
+            }),
+            presented_id: alias.map(|_| id),
+        })
+    }
+
+    /// A leaf without a SPIFFE ID belongs to the local bundle, or to one that was said to give names; one at a time.
+    fn judge_by_name<'a>(
+        &'a self,
+        presented: &PresentedChain<'_>,
+        scope: impl Fn(&'a TrustBundle) -> Scope<'a>,
+    ) -> Result<Judged, ChainFault> {
+        let judged = |path| Judged {
+            path,
+            names_count: true,
+            spiffe_id: None,
+            presented_id: None,
+        };
+        let first = match scope(&self.parts.local).verify(presented) {
+            Ok(path) => return Ok(judged(path)),
+            Err(fault) => fault,
+        };
+        let others = self.federated().filter(|bundle| self.gives_names(bundle));
+        others
+            .map(|bundle| scope(bundle).verify(presented))
+            .find_map(Result::ok)
+            .map(judged)
+            .ok_or(first)
+    }
+
+    /// The bundle that an ID is verified with; and what the ID is in the local trust domain, if it came by an alias.
+    fn bundle_for(&self, id: &SpiffeId) -> Result<(&TrustBundle, Option<SpiffeId>), ChainFault> {
+        let parts = &self.parts;
+        let domain = id.trust_domain();
+        let local = parts.local.trust_domain();
+        if local == Some(&domain) {
+            return Ok((&parts.local, None));
+        }
+        if let Some(bundle) = parts.federated.get(&domain) {
+            return Ok((bundle, None));
+        }
+        match local {
+            Some(local) if parts.aliases.contains(&domain) => {
+                let ours = SpiffeId::new(local, id.path());
+                let ours = ours.map_err(|source| ChainFault::InvalidSpiffeId {
+                    uri: id.to_string(),
+                    source,
+                })?;
+                Ok((&parts.local, Some(ours)))
+            }
+            Some(_) | None => Err(ChainFault::WrongTrustDomain {
+                found: domain,
+                expected: local
+                    .into_iter()
+                    .chain(parts.federated.keys())
+                    .cloned()
+                    .collect(),
+            }),
+        }
+    }
+
+    fn gives_names(&self, bundle: &TrustBundle) -> bool {
+        bundle
+            .trust_domain()
+            .is_some_and(|domain| self.names_from.contains(domain))
+    }
+}
+
+/// What came of a chain that verified.
+struct Judged {
+    path: chain::SoundPath,
+    names_count: bool,
+    spiffe_id: Option<SpiffeId>,
+    presented_id: Option<SpiffeId>,
+}
+
+impl Judged {
+    fn into_peer(
+        self,
+        presented: PresentedChain<'_>,
+        chain: &[CertificateDer<'_>],
+        role: Role,
+    ) -> VerifiedPeer {
+        let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
+        let identity = PeerIdentity::verified(Verified {
+            leaf: presented.leaf,
+            spiffe_id: self.spiffe_id,
+            presented_id: self.presented_id,
+            names_count: self.names_count,
+            chain,
+            window: self.path.window,
+        });
+        VerifiedPeer::new(identity, role, self.path.until)
     }
 }
 
@@ -75,240 +285,3 @@ pub enum CaHints {
     /// None is named. Who connects does not learn the names of our CAs, and some clients then choose no certificate.
     Omit,
 }
-
-/// The trust anchors of one trust domain.
-#[derive(Debug, Clone)]
-pub struct TrustBundle {
-    trust_domain: Option<TrustDomain>,
-    anchors: Vec<Anchor>,
-    webpki: Vec<TrustAnchor<'static>>,
-    skipped: Vec<AnchorFault>,
-}
-
-impl TrustBundle {
-    /// Takes every certificate that can be a trust anchor at `now`; the others are skipped and listed.
-    ///
-    /// An anchor that is not valid yet is kept: it is refused for as long as that lasts.
-    ///
-    /// # Errors
-    ///
-    /// [`LoadError::BundleEmpty`] and [`LoadError::AnchorsUnusable`] when no usable anchor is left.
-    pub(crate) fn new(
-        trust_domain: Option<TrustDomain>,
-        certificates: Vec<CertificateDer<'static>>,
-        origin: PathBuf,
-        now: Timestamp,
-    ) -> Result<Self, LoadError> {
-        let count = certificates.len();
-        let mut bundle = Self {
-            trust_domain,
-            anchors: Vec::new(),
-            webpki: Vec::new(),
-            skipped: Vec::new(),
-        };
-        let mut seen = HashSet::new();
-        for der in certificates {
-            match Anchor::new(der, now) {
-                Ok((anchor, _)) if !seen.insert(*anchor.sha256()) => {}
-                Ok((anchor, webpki)) => {
-                    bundle.skipped.extend(anchor.not_yet_valid(now));
-                    bundle.anchors.push(anchor);
-                    bundle.webpki.push(webpki);
-                }
-                Err(fault) => bundle.skipped.push(fault),
-            }
-        }
-        let usable = bundle
-            .anchors
-            .iter()
-            .any(|anchor| anchor.validity.contains(now));
-        match bundle.skipped.first() {
-            _ if usable => Ok(bundle),
-            Some(first) => Err(LoadError::AnchorsUnusable {
-                path: origin,
-                count,
-                first: first.clone(),
-            }),
-            None => Err(LoadError::BundleEmpty { path: origin }),
-        }
-    }
-
-    /// The trust domain whose SPIFFE IDs these anchors may issue; without one, peers are verified by name only.
-    #[must_use]
-    pub fn trust_domain(&self) -> Option<&TrustDomain> {
-        self.trust_domain.as_ref()
-    }
-
-    /// The anchors.
-    #[must_use]
-    pub fn anchors(&self) -> &[Anchor] {
-        &self.anchors
-    }
-
-    /// What is in the bundle and is not, or not yet, used.
-    #[must_use]
-    pub fn skipped(&self) -> &[AnchorFault] {
-        &self.skipped
-    }
-
-    /// Whether both hold the same anchors, in the same order, for the same trust domain.
-    pub(crate) fn same_as(&self, other: &Self) -> bool {
-        self.trust_domain == other.trust_domain
-            && self.skipped == other.skipped
-            && self
-                .anchors
-                .iter()
-                .map(|a| &a.der)
-                .eq(other.anchors.iter().map(|a| &a.der))
-    }
-
-    pub(crate) fn subjects(&self) -> impl Iterator<Item = &str> {
-        self.anchors.iter().map(Anchor::subject)
-    }
-
-    pub(crate) fn webpki_anchors(&self) -> &[TrustAnchor<'static>] {
-        &self.webpki
-    }
-
-    /// The certificates that stand behind an anchor of webpki's, which keeps name, key and constraints alone.
-    pub(crate) fn anchors_like<'a>(
-        &'a self,
-        anchor: &'a TrustAnchor<'_>,
-    ) -> impl Iterator<Item = &'a Anchor> + Clone {
-        let pairs = self.anchors.iter().zip(&self.webpki);
-        pairs
-            .filter(move |(_, known)| *known == anchor)
-            .map(|(ours, _)| ours)
-    }
-
-    fn hints(&self) -> Vec<DistinguishedName> {
-        let mut names: Vec<&[u8]> = self
-            .anchors
-            .iter()
-            .map(|anchor| anchor.facts.subject_der.as_slice())
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        // Each name travels with a length of two bytes.
-        let size: usize = names.iter().map(|name| name.len() + 2).sum();
-        if size > MAX_HINT_BYTES {
-            return Vec::new();
-        }
-        names
-            .into_iter()
-            .map(|name| DistinguishedName::from(name.to_vec()))
-            .collect()
-    }
-}
-
-/// One trust anchor: a CA certificate that was checked when it was loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Anchor {
-    der: CertificateDer<'static>,
-    facts: Arc<Certificate>,
-    validity: Validity,
-}
-
-impl Anchor {
-    fn new(
-        der: CertificateDer<'static>,
-        now: Timestamp,
-    ) -> Result<(Self, TrustAnchor<'static>), AnchorFault> {
-        let facts = Certificate::parse(&der).map_err(|detail| AnchorFault::Malformed { detail })?;
-        let subject = facts.subject.clone();
-        // rustls takes any certificate for an anchor: a leaf in the bundle could then issue identities.
-        if !facts.is_ca {
-            return Err(AnchorFault::NotCa { subject });
-        }
-        // RFC 5280 §4.2.1.3: "the keyCertSign bit is asserted when the subject public key is used for verifying
-        // signatures on public key certificates". A CA without keyUsage is not restricted.
-        if !facts.may_sign_certificates() {
-            return Err(AnchorFault::MayNotSign { subject });
-        }
-        if facts.validity.not_after < now {
-            return Err(AnchorFault::Expired {
-                subject,
-                not_after: facts.validity.not_after,
-            });
-        }
-        let webpki = webpki::anchor_from_trusted_cert(&der)
-            .map_err(|error| AnchorFault::Malformed {
-                detail: error.to_string(),
-            })?
-            .to_owned();
-        let validity = facts.validity;
-        Ok((
-            Self {
-                der,
-                facts: Arc::new(facts),
-                validity,
-            },
-            webpki,
-        ))
-    }
-
-    /// The certificate.
-    #[must_use]
-    pub fn der(&self) -> &CertificateDer<'static> {
-        &self.der
-    }
-
-    /// The subject's distinguished name, for display.
-    #[must_use]
-    pub fn subject(&self) -> &str {
-        &self.facts.subject
-    }
-
-    /// The serial number in lowercase hex.
-    #[must_use]
-    pub fn serial(&self) -> &str {
-        &self.facts.serial
-    }
-
-    /// SHA-256 of the certificate.
-    #[must_use]
-    pub fn sha256(&self) -> &[u8; 32] {
-        &self.facts.sha256
-    }
-
-    /// When it is valid.
-    #[must_use]
-    pub fn validity(&self) -> Validity {
-        self.validity
-    }
-
-    /// How many intermediates may stand below it (RFC 5280 §4.2.1.9), if it says so.
-    #[must_use]
-    pub fn path_len(&self) -> Option<u32> {
-        self.facts.path_len
-    }
-
-    fn not_yet_valid(&self, now: Timestamp) -> Option<AnchorFault> {
-        let not_before = self.validity.not_before;
-        let subject = || self.subject().to_owned();
-        (now < not_before).then(|| AnchorFault::NotYetValid {
-            subject: subject(),
-            not_before,
-        })
-    }
-
-    pub(crate) fn out_of_time(&self, now: Timestamp) -> ChainFault {
-        let (subject, span) = (self.subject().to_owned(), self.validity);
-        if now < span.not_before {
-            ChainFault::NotYetValid {
-                subject,
-                not_before: span.not_before,
-                now,
-            }
-        } else {
-            ChainFault::Expired {
-                subject,
-                not_after: span.not_after,
-                now,
-            }
-        }
-    }
-}
-
-/// OpenSSL-based and Go peers give up on a larger CertificateRequest; a handful of CA names takes a few hundred bytes.
-const MAX_HINT_BYTES: usize = 8 * 1024;

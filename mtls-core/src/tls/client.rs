@@ -7,7 +7,6 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::{
@@ -21,10 +20,14 @@ use super::error::{ConfigError, HandshakeError};
 use super::info::PeerInfo;
 use super::posture::{TlsVersions, http_alpn};
 use super::server::check_role;
+use super::sessions::Resumption;
+use super::standing::{Measure, Standing};
+use super::tickets::Tickets;
+use crate::clock;
 use crate::identity::{PeerIdentity, TrustDomain};
 use crate::policy::SpiffePattern;
-use crate::snapshot::{CredentialSource, Snapshot};
-use crate::verify::{self, ChainError, ChainFault, Role};
+use crate::snapshot::{CredentialSource, Current, Snapshot};
+use crate::verify::{self, ChainError, ChainFault, Role, VerifiedPeer};
 
 /// The TLS of a client that authenticates itself, and its servers.
 ///
@@ -56,6 +59,7 @@ struct Inner {
     expectation: Expectation,
     alpn: Vec<Vec<u8>>,
     versions: TlsVersions,
+    resumption: Resumption,
     /// One config per snapshot: two of the same would not resume each other's sessions.
     current: Mutex<Option<ClientHandshake>>,
 }
@@ -79,6 +83,7 @@ impl ClientTls {
             expectation: NeedsExpectation(()),
             alpn: http_alpn(),
             versions: TlsVersions::default(),
+            resumption: Resumption::default(),
         }
     }
 
@@ -96,6 +101,7 @@ impl ClientTls {
             expectation: self.0.expectation.clone(),
             alpn: protocols.into_iter().map(Into::into).collect(),
             versions: self.0.versions,
+            resumption: self.0.resumption,
             current: Mutex::new(None),
         }))
     }
@@ -133,8 +139,10 @@ pub struct ClientHandshake {
 impl ClientHandshake {
     fn new(snapshot: Arc<Snapshot>, inner: &Inner) -> Self {
         let verifier = Arc::new(Verifier {
+            current: Arc::clone(inner.source.cell()),
             expectation: inner.expectation.clone(),
             seen: Mutex::default(),
+            tickets: Arc::default(),
             snapshot,
         });
         let builder = ClientConfig::builder_with_provider(Arc::clone(verifier.snapshot.provider()));
@@ -151,8 +159,11 @@ impl ClientHandshake {
             .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>)
             .with_client_cert_resolver(resolver);
         config.alpn_protocols.clone_from(&inner.alpn);
-        // rustls verifies no chain when it resumes: a server would outlive its CA and its expiry.
-        config.resumption = Resumption::disabled();
+        config.resumption = match inner.resumption {
+            // A server outlives neither its CA, since a new snapshot has a new config, nor its expiry.
+            Resumption::Sessions(_) => rustls::client::Resumption::store(verifier.tickets.clone()),
+            Resumption::Off => rustls::client::Resumption::disabled(),
+        };
         config.enable_early_data = false;
         // RFC 7627 §5.3: without the extended master secret a TLS 1.2 handshake can be spliced (triple handshake).
         config.require_ems = true;
@@ -180,24 +191,29 @@ impl ClientHandshake {
     ///
     /// The handshake is not done, or no chain was verified in it.
     pub fn established(&self, tls: &ClientConnection) -> Result<PeerInfo, HandshakeError> {
-        if tls.handshake_kind() == Some(HandshakeKind::Resumed) {
+        let chain = tls.peer_certificates().filter(|_| !tls.is_handshaking());
+        let peer = chain.and_then(|chain| self.verifier.peer(chain));
+        // A session of a server whose time is over is not offered; this is the backstop.
+        let now = clock::now().into();
+        let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+        if resumed && !peer.as_ref().is_some_and(|peer| peer.stands_at(now)) {
             return Err(HandshakeError::Resumed);
         }
-        let chain = tls.peer_certificates().filter(|_| !tls.is_handshaking());
-        let identity = chain.and_then(|chain| self.verifier.identity(chain));
-        let Some(identity) = identity else {
+        let Some(peer) = peer else {
             return Err(HandshakeError::NoProofOfPossession {
                 presented: presented(chain.and_then(<[_]>::first)),
                 role: Role::Server,
             });
         };
-        Ok(PeerInfo::new(
-            identity,
-            Role::Server,
-            self.generation(),
-            tls,
-            None,
-        ))
+        let identity = peer.identity().clone();
+        let standing = Standing::new(
+            Arc::clone(&self.verifier.current),
+            &self.verifier.snapshot,
+            peer,
+            Measure::Client(self.verifier.expectation.clone()),
+            0,
+        );
+        Ok(PeerInfo::new(identity, Role::Server, standing, tls, None))
     }
 
     /// The identity of a server that this snapshot's verifier has let in, by its leaf, where a library shows no more.
@@ -206,7 +222,8 @@ impl ClientHandshake {
     /// nothing.
     #[must_use]
     pub fn identity_by_leaf(&self, leaf: &[u8]) -> Option<PeerIdentity> {
-        self.verifier.seen().by_leaf.get(leaf).cloned()
+        let seen = self.verifier.seen();
+        seen.by_leaf.get(leaf).map(|peer| peer.identity().clone())
     }
 
     /// Why the handshake failed, given what connecting returned.
@@ -232,15 +249,17 @@ impl ClientHandshake {
 /// Verifies servers under one snapshot.
 #[derive(Debug)]
 struct Verifier {
+    current: Arc<Current>,
     snapshot: Arc<Snapshot>,
     expectation: Expectation,
     seen: Mutex<Seen>,
+    tickets: Arc<Tickets>,
 }
 
 /// The servers that were verified, the oldest first to go. Only what was verified enters, so a stranger cannot fill it.
 #[derive(Debug, Default)]
 struct Seen {
-    by_leaf: HashMap<Vec<u8>, PeerIdentity>,
+    by_leaf: HashMap<Vec<u8>, Arc<VerifiedPeer>>,
     order: VecDeque<Vec<u8>>,
 }
 
@@ -250,29 +269,43 @@ impl Verifier {
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         now: UnixTime,
-    ) -> Result<PeerIdentity, ChainError> {
+    ) -> Result<Arc<VerifiedPeer>, ChainError> {
         let peer = self.snapshot.trust().verify(chain, Role::Server, now)?;
-        self.meets_expectation(&peer, name)
-            .map_err(|fault| ChainError {
-                presented: Box::new(peer.certificate().presented()),
-                role: Role::Server,
-                fault,
-            })?;
+        let identity = peer.identity();
+        self.expectation
+            .met_by(identity, Some(name))
+            .map_err(|fault| ChainError::of(identity, Role::Server, fault))?;
         Ok(peer)
     }
 
-    fn meets_expectation(
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        lock(&self.seen)
+    }
+
+    fn peer(&self, chain: &[CertificateDer<'_>]) -> Option<Arc<VerifiedPeer>> {
+        let known = self.seen().by_leaf.get(chain.first()?.as_ref()).cloned();
+        known.filter(|peer| peer.identity().chain() == chain)
+    }
+}
+
+impl Expectation {
+    /// Whether a verified server is the one that is expected. Of one that answered to its name before, which does not
+    /// change, no name is asked again: only whether its names still count.
+    pub(super) fn met_by(
         &self,
         peer: &PeerIdentity,
-        name: &ServerName<'_>,
+        name: Option<&ServerName<'_>>,
     ) -> Result<(), ChainFault> {
-        let (met, expected) = match &self.expectation {
-            Expectation::Name => return verify::chain::verify_server_name(peer, name),
-            Expectation::Pattern(pattern) => (
+        let (met, expected) = match self {
+            Self::Name => match name {
+                Some(name) => return verify::chain::verify_server_name(peer, name),
+                None => (peer.names_count(), "the name that was dialled".into()),
+            },
+            Self::Pattern(pattern) => (
                 peer.spiffe_id().is_some_and(|id| pattern.matches(id)),
                 pattern.to_string(),
             ),
-            Expectation::AnyoneIn(domain) => {
+            Self::AnyoneIn(domain) => {
                 let member = peer.spiffe_id().is_some_and(|id| id.is_member_of(domain));
                 (member, format!("spiffe://{domain}/**"))
             }
@@ -282,27 +315,18 @@ impl Verifier {
         } else {
             Err(ChainFault::NameMismatch {
                 expected,
-                found: peer.names(),
+                found: peer.server_names(),
             })
         }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        lock(&self.seen)
-    }
-
-    fn identity(&self, chain: &[CertificateDer<'_>]) -> Option<PeerIdentity> {
-        let known = self.seen().by_leaf.get(chain.first()?.as_ref()).cloned();
-        known.filter(|identity| identity.chain() == chain)
     }
 }
 
 impl Seen {
-    fn insert(&mut self, identity: PeerIdentity) {
-        let Some(leaf) = identity.chain().first().map(|leaf| leaf.to_vec()) else {
+    fn insert(&mut self, peer: Arc<VerifiedPeer>) {
+        let Some(leaf) = peer.identity().chain().first().map(|leaf| leaf.to_vec()) else {
             return;
         };
-        if self.by_leaf.insert(leaf.clone(), identity).is_none() {
+        if self.by_leaf.insert(leaf.clone(), peer).is_none() {
             self.order.push_back(leaf);
         }
         if self.order.len() > MAX_SEEN
@@ -327,8 +351,9 @@ impl ServerCertVerifier for Verifier {
             .map(|c| c.clone().into_owned())
             .collect();
         match self.verify(&chain, server_name, now) {
-            Ok(identity) => {
-                self.seen().insert(identity);
+            Ok(peer) => {
+                self.tickets.verified(server_name, peer.deadline());
+                self.seen().insert(peer);
                 Ok(ServerCertVerified::assertion())
             }
             Err(error) => Err(carry(Box::new(error).into())),
@@ -388,6 +413,7 @@ pub struct ClientTlsBuilder<E> {
     expectation: E,
     alpn: Vec<Vec<u8>>,
     versions: TlsVersions,
+    resumption: Resumption,
 }
 
 impl ClientTlsBuilder<NeedsExpectation> {
@@ -427,6 +453,7 @@ impl ClientTlsBuilder<NeedsExpectation> {
             expectation,
             alpn: self.alpn,
             versions: self.versions,
+            resumption: self.resumption,
         }
     }
 }
@@ -448,6 +475,16 @@ impl<E> ClientTlsBuilder<E> {
     /// set what they speak.
     pub fn alpn(mut self, protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
         self.alpn = protocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether sessions are resumed (RFC 8446 §2.2). Default: yes; of up to 1,024 servers, each with up to eight tickets,
+    /// whatever the number that is given.
+    ///
+    /// A session is resumed under the snapshot that it was made under, and no longer than its server's certificates are
+    /// valid.
+    pub fn resumption(mut self, resumption: Resumption) -> Self {
+        self.resumption = resumption;
         self
     }
 
@@ -473,6 +510,7 @@ impl ClientTlsBuilder<Expectation> {
             expectation: self.expectation,
             alpn: self.alpn,
             versions: self.versions,
+            resumption: self.resumption,
             current: Mutex::new(None),
         })))
     }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
-use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, StoresServerSessions};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, HandshakeKind, InvalidMessage,
     ServerConfig, ServerConnection, SignatureScheme,
@@ -19,10 +19,12 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use super::error::{Alert, HandshakeError};
 use super::info::PeerInfo;
 use super::server::ServerSettings;
-use crate::identity::PeerIdentity;
+use super::sessions::{Session, Sessions};
+use super::standing::{Measure, Standing};
+use crate::clock;
 use crate::identity::certificate::Certificate;
-use crate::snapshot::Snapshot;
-use crate::verify::{ChainFault, Presented, Role};
+use crate::snapshot::{Current, Snapshot};
+use crate::verify::{ChainFault, Presented, Role, VerifiedPeer};
 
 /// Everything for one handshake of a server: the rustls config to accept with, and afterwards who the client is, or why
 /// it was refused.
@@ -37,8 +39,11 @@ pub struct ServerHandshake {
 /// The verifier of one connection, and its memory.
 #[derive(Debug)]
 struct Connection {
+    current: Arc<Current>,
     snapshot: Arc<Snapshot>,
     settings: Arc<ServerSettings>,
+    /// The policy's version before it was asked.
+    policy: u64,
     progress: Mutex<Progress>,
 }
 
@@ -46,21 +51,30 @@ struct Connection {
 #[derive(Debug)]
 enum Progress {
     Nothing,
+    /// A session of this peer was handed to rustls, which may take it up, or do a full handshake all the same.
+    Offered(Arc<VerifiedPeer>),
     /// The chain verified.
-    Presented(PeerIdentity),
+    Presented(Arc<VerifiedPeer>),
     /// The peer holds the key of the chain, and may connect.
-    Proven(PeerIdentity),
+    Proven(Arc<VerifiedPeer>),
     Refused(HandshakeError),
 }
 
 impl ServerHandshake {
-    pub(super) fn new(snapshot: Arc<Snapshot>, settings: &Arc<ServerSettings>) -> Self {
+    pub(super) fn new(
+        current: Arc<Current>,
+        snapshot: Arc<Snapshot>,
+        settings: &Arc<ServerSettings>,
+        sessions: Option<Arc<Sessions>>,
+    ) -> Self {
         let connection = Arc::new(Connection {
+            current,
             snapshot,
+            policy: settings.authorizer.version(),
             settings: Arc::clone(settings),
             progress: Mutex::new(Progress::Nothing),
         });
-        let config = Arc::new(connection.config());
+        let config = Arc::new(connection.config(sessions));
         Self { config, connection }
     }
 
@@ -82,26 +96,42 @@ impl ServerHandshake {
     ///
     /// The handshake is not done, or no chain was verified and proven in it.
     pub fn established(&self, tls: &ServerConnection) -> Result<PeerInfo, HandshakeError> {
-        // A backstop: resumption is off, and a session that was resumed all the same was verified by nobody here.
-        if tls.handshake_kind() == Some(HandshakeKind::Resumed) {
-            return Err(HandshakeError::Resumed);
-        }
         let done = !tls.is_handshaking();
-        let identity = match &*self.connection.progress() {
-            Progress::Proven(identity) if done => identity.clone(),
+        let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+        let peer = match &*self.connection.progress() {
+            Progress::Proven(peer) if done && !resumed => Arc::clone(peer),
+            Progress::Offered(peer) if done && resumed => Arc::clone(peer),
             Progress::Refused(error) => return Err(error.clone()),
-            Progress::Nothing | Progress::Presented(_) | Progress::Proven(_) => {
+            // A backstop: a session that was resumed and that nobody here handed out was verified by nobody.
+            Progress::Nothing | Progress::Presented(_) | Progress::Proven(_) if resumed => {
+                return Err(HandshakeError::Resumed);
+            }
+            Progress::Nothing
+            | Progress::Offered(_)
+            | Progress::Presented(_)
+            | Progress::Proven(_) => {
                 return Err(self.no_certificate());
             }
         };
         // The config could have been used twice. What this connection was presented must be what was proven.
-        if tls.peer_certificates() != Some(identity.chain()) {
+        if tls.peer_certificates() != Some(peer.identity().chain()) {
             return Err(self.no_certificate());
         }
+        let connection = &self.connection;
+        let measure = Measure::Server(Arc::clone(&connection.settings));
+        let identity = peer.identity().clone();
+        let standing = Standing::new(
+            Arc::clone(&connection.current),
+            &connection.snapshot,
+            peer,
+            measure,
+            connection.policy,
+        );
+        let role = Role::Client;
         Ok(PeerInfo::new(
             identity,
-            Role::Client,
-            self.generation(),
+            role,
+            standing,
             tls,
             tls.server_name(),
         ))
@@ -117,10 +147,10 @@ impl ServerHandshake {
             (Progress::Refused(refused), _) => refused.clone(),
             // The chain was good, the signature over the handshake is not.
             (
-                Progress::Presented(identity),
+                Progress::Presented(peer),
                 Some(rustls::Error::InvalidCertificate(CertificateError::BadSignature)),
             ) => HandshakeError::NoProofOfPossession {
-                presented: identity.certificate().presented(),
+                presented: peer.identity().certificate().presented(),
                 role: Role::Client,
             },
             (_, Some(rustls::Error::NoCertificatesPresented)) => self.no_certificate(),
@@ -150,7 +180,7 @@ impl ServerHandshake {
 
 impl Connection {
     /// Cheap: everything costly in it was made with the snapshot.
-    fn config(self: &Arc<Self>) -> ServerConfig {
+    fn config(self: &Arc<Self>, sessions: Option<Arc<Sessions>>) -> ServerConfig {
         let provider = Arc::clone(self.snapshot.provider());
         let builder = ServerConfig::builder_with_provider(provider);
         #[expect(
@@ -165,10 +195,19 @@ impl Connection {
             .with_client_cert_verifier(Arc::clone(self) as Arc<dyn ClientCertVerifier>)
             .with_cert_resolver(resolver);
         config.alpn_protocols.clone_from(&self.settings.alpn);
-        // rustls verifies no chain when it resumes a session, and hands out new tickets for the old chain: a peer
-        // would outlive its revocation, its CA and its expiry.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
+        match sessions {
+            Some(sessions) => {
+                config.session_storage = Arc::new(ConnectionSessions {
+                    sessions,
+                    connection: Arc::clone(self),
+                });
+                config.send_tls13_tickets = 1;
+            }
+            None => {
+                config.session_storage = Arc::new(NoServerSessionStorage {});
+                config.send_tls13_tickets = 0;
+            }
+        }
         config.max_early_data_size = 0;
         // RFC 7627 §5.3: without the extended master secret a TLS 1.2 handshake can be spliced (triple handshake).
         config.require_ems = true;
@@ -192,12 +231,13 @@ impl Connection {
         cert: &CertificateDer<'_>,
         valid: HandshakeSignatureValid,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let identity = match &*self.progress() {
-            Progress::Presented(identity) if identity.chain().first() == Some(cert) => {
-                identity.clone()
+        let peer = match &*self.progress() {
+            Progress::Presented(peer) if peer.identity().chain().first() == Some(cert) => {
+                Arc::clone(peer)
             }
             Progress::Presented(_)
             | Progress::Nothing
+            | Progress::Offered(_)
             | Progress::Proven(_)
             | Progress::Refused(_) => {
                 return Err(rustls::Error::General(
@@ -205,16 +245,58 @@ impl Connection {
                 ));
             }
         };
-        match self.settings.authorizer.authorize(&identity) {
+        match self.settings.admit(peer.identity()) {
             Ok(()) => {
-                *self.progress() = Progress::Proven(identity);
+                *self.progress() = Progress::Proven(peer);
                 Ok(valid)
             }
-            Err(denial) => Err(self.refuse(HandshakeError::NotAuthorized {
-                peer: identity,
-                denial,
-            })),
+            Err(refused) => Err(self.refuse(refused)),
         }
+    }
+
+    /// Whether this session's peer would be let in by a full handshake: it is in its time and not revoked since, and the
+    /// authorizer says yes. The trust is the one that verified it, for the store is the snapshot's.
+    fn offer(&self, session: Session) -> Option<Vec<u8>> {
+        let now = clock::now().into();
+        let mut progress = self.progress();
+        let untouched = matches!(*progress, Progress::Nothing | Progress::Offered(_));
+        let stands = session.peer.stands_at(now);
+        if !untouched || !stands || self.settings.admit(session.peer.identity()).is_err() {
+            return None;
+        }
+        *progress = Progress::Offered(session.peer);
+        Some(session.value)
+    }
+}
+
+/// The sessions of a server, as one connection may use them.
+#[derive(Debug)]
+struct ConnectionSessions {
+    sessions: Arc<Sessions>,
+    connection: Arc<Connection>,
+}
+
+impl StoresServerSessions for ConnectionSessions {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        // A session that nobody has proven is nobody's, and none is kept for an anonymous client.
+        let peer = match &*self.connection.progress() {
+            Progress::Proven(peer) | Progress::Offered(peer) => Arc::clone(peer),
+            Progress::Nothing | Progress::Presented(_) | Progress::Refused(_) => return false,
+        };
+        self.sessions.put(key, Session { value, peer });
+        true
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.connection.offer(self.sessions.get(key)?)
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.connection.offer(self.sessions.take(key)?)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
     }
 }
 
@@ -233,7 +315,8 @@ impl ClientCertVerifier for Connection {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        if !matches!(*self.progress(), Progress::Nothing) {
+        // A session may have been offered in vain: rustls did not take it up, and asks for a chain.
+        if !matches!(*self.progress(), Progress::Nothing | Progress::Offered(_)) {
             return Err(rustls::Error::General(
                 "the config of one connection was used twice".into(),
             ));
@@ -243,8 +326,8 @@ impl ClientCertVerifier for Connection {
             .map(|c| c.clone().into_owned())
             .collect();
         match self.snapshot.trust().verify(&chain, Role::Client, now) {
-            Ok(identity) => {
-                *self.progress() = Progress::Presented(identity);
+            Ok(peer) => {
+                *self.progress() = Progress::Presented(peer);
                 Ok(ClientCertVerified::assertion())
             }
             Err(error) => Err(self.refuse(Box::new(error).into())),

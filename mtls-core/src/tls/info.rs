@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rustls::{CommonState, ProtocolVersion};
 
-use crate::identity::PeerIdentity;
+use super::error::HandshakeError;
+use super::standing::Standing;
+use crate::identity::{PeerIdentity, Timestamp};
 use crate::verify::Role;
 
 /// The peer of a connection whose handshake is done: who it is, and how we talk.
@@ -19,6 +21,7 @@ struct Inner {
     identity: PeerIdentity,
     role: Role,
     generation: u64,
+    standing: Standing,
     version: &'static str,
     cipher_suite: String,
     key_exchange: String,
@@ -31,7 +34,7 @@ impl PeerInfo {
     pub(super) fn new(
         identity: PeerIdentity,
         role: Role,
-        generation: u64,
+        standing: Standing,
         tls: &CommonState,
         server_name: Option<&str>,
     ) -> Self {
@@ -39,7 +42,8 @@ impl PeerInfo {
         Self(Arc::new(Inner {
             identity,
             role,
-            generation,
+            generation: standing.generation(),
+            standing,
             version: version(tls.protocol_version()),
             cipher_suite: named(
                 tls.negotiated_cipher_suite()
@@ -70,6 +74,32 @@ impl PeerInfo {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.0.generation
+    }
+
+    /// Whether the peer would still be let in, by the trust and the policy of this moment: a request on a connection that
+    /// is open is asked this first. When nothing has changed since the last time it costs some nanoseconds.
+    ///
+    /// # Errors
+    ///
+    /// Why a new handshake would be refused: the chain no longer verifies, it has expired or was revoked, or the authorizer
+    /// says no.
+    pub fn check(&self) -> Result<(), HandshakeError> {
+        self.0.standing.check(Timestamp::now())
+    }
+
+    /// The last second at which the peer is let in if nothing changes: the end of its certificates' validity, or of what
+    /// is known of their revocation.
+    #[must_use]
+    pub fn deadline(&self) -> Timestamp {
+        self.0.standing.deadline()
+    }
+
+    /// Waits until the peer would no longer be let in, and says why. It is woken by a new snapshot, by a new policy and by
+    /// the [`deadline`](Self::deadline), and looks at the clock every 30 s.
+    ///
+    /// Cancel safe.
+    pub async fn lost(&self) -> HandshakeError {
+        self.0.standing.lost().await
     }
 
     /// The version of TLS, `1.3` or `1.2`.

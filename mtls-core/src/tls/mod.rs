@@ -7,6 +7,9 @@ mod info;
 mod posture;
 pub(crate) mod provider;
 mod server;
+mod sessions;
+mod standing;
+mod tickets;
 
 pub use client::{
     ClientHandshake, ClientTls, ClientTlsBuilder, DangerousClientTlsBuilder, Expectation,
@@ -17,3 +20,4 @@ pub use error::{Alert, ConfigError, HandshakeError};
 pub use info::PeerInfo;
 pub use posture::TlsVersions;
 pub use server::{NeedsAuthorizer, ServerTls, ServerTlsBuilder};
+pub use sessions::Resumption;

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use super::connection::ServerHandshake;
-use super::error::ConfigError;
+use super::error::{ConfigError, HandshakeError};
 use super::posture::{TlsVersions, http_alpn};
+use super::sessions::{Resumption, Sessions};
 use crate::clock;
+use crate::identity::PeerIdentity;
 use crate::policy::Authorizer;
 use crate::snapshot::{CredentialSource, Snapshot};
 use crate::verify::Role;
@@ -38,6 +42,7 @@ use crate::verify::Role;
 pub struct ServerTls {
     source: CredentialSource,
     settings: Arc<ServerSettings>,
+    sessions: Arc<ArcSwap<SessionsOf>>,
 }
 
 #[derive(Debug)]
@@ -45,6 +50,25 @@ pub(crate) struct ServerSettings {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) alpn: Vec<Vec<u8>>,
     pub(crate) versions: TlsVersions,
+    pub(crate) resumption: Resumption,
+}
+
+impl ServerSettings {
+    /// Whether who is proven to be `peer` may connect.
+    pub(super) fn admit(&self, peer: &PeerIdentity) -> Result<(), HandshakeError> {
+        let refused = |denial| HandshakeError::NotAuthorized {
+            peer: peer.clone(),
+            denial,
+        };
+        self.authorizer.authorize(peer).map_err(refused)
+    }
+}
+
+/// The sessions made under one snapshot.
+#[derive(Debug)]
+struct SessionsOf {
+    generation: u64,
+    sessions: Option<Arc<Sessions>>,
 }
 
 impl ServerTls {
@@ -55,6 +79,7 @@ impl ServerTls {
             authorizer: NeedsAuthorizer(()),
             alpn: http_alpn(),
             versions: TlsVersions::default(),
+            resumption: Resumption::default(),
         }
     }
 
@@ -68,7 +93,32 @@ impl ServerTls {
     /// there, rather than when it connects: what it is judged by is then as new as can be.
     #[must_use]
     pub fn handshake(&self) -> ServerHandshake {
-        ServerHandshake::new(self.source.current(), &self.settings)
+        let snapshot = self.source.current();
+        let sessions = self.sessions(snapshot.generation());
+        ServerHandshake::new(
+            Arc::clone(self.source.cell()),
+            snapshot,
+            &self.settings,
+            sessions,
+        )
+    }
+
+    /// The sessions that belong to this generation; none for a handshake that was overtaken by the next one.
+    fn sessions(&self, generation: u64) -> Option<Arc<Sessions>> {
+        let known = self.sessions.load();
+        if known.generation < generation {
+            let new = SessionsOf::new(generation, self.settings.resumption);
+            self.sessions.rcu(|known| {
+                if known.generation < generation {
+                    Arc::clone(&new)
+                } else {
+                    Arc::clone(known)
+                }
+            });
+        }
+        let known = self.sessions.load();
+        let is_its_own = known.generation == generation;
+        known.sessions.clone().filter(|_| is_its_own)
     }
 
     /// Whether the crypto provider and the config that it serves with are FIPS 140-3 approved.
@@ -87,6 +137,15 @@ impl ServerTls {
     }
 }
 
+impl SessionsOf {
+    fn new(generation: u64, resumption: Resumption) -> Arc<Self> {
+        Arc::new(Self {
+            generation,
+            sessions: Sessions::new(resumption).map(Arc::new),
+        })
+    }
+}
+
 /// Builder state: nobody has said whom to let in yet.
 #[derive(Debug)]
 pub struct NeedsAuthorizer(());
@@ -99,6 +158,7 @@ pub struct ServerTlsBuilder<A> {
     authorizer: A,
     alpn: Vec<Vec<u8>>,
     versions: TlsVersions,
+    resumption: Resumption,
 }
 
 impl ServerTlsBuilder<NeedsAuthorizer> {
@@ -109,6 +169,7 @@ impl ServerTlsBuilder<NeedsAuthorizer> {
             authorizer: Arc::new(authorizer),
             alpn: self.alpn,
             versions: self.versions,
+            resumption: self.resumption,
         }
     }
 }
@@ -118,6 +179,15 @@ impl<A> ServerTlsBuilder<A> {
     /// the server behind it speaks; none at all accepts every client.
     pub fn alpn(mut self, protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
         self.alpn = protocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether clients may resume sessions (RFC 8446 §2.2). Default: yes, 4,096 of them are remembered.
+    ///
+    /// A session is taken up only while its client would be let in by a full handshake: its chain stands under the trust of
+    /// now, and the authorizer says yes. Otherwise the handshake is a full one. A new snapshot begins without sessions.
+    pub fn resumption(mut self, resumption: Resumption) -> Self {
+        self.resumption = resumption;
         self
     }
 
@@ -142,10 +212,13 @@ impl ServerTlsBuilder<Arc<dyn Authorizer>> {
             authorizer: self.authorizer,
             alpn: self.alpn,
             versions: self.versions,
+            resumption: self.resumption,
         };
+        let sessions = SessionsOf::new(snapshot.generation(), self.resumption);
         Ok(ServerTls {
             source: self.source,
             settings: Arc::new(settings),
+            sessions: Arc::new(ArcSwap::new(sessions)),
         })
     }
 }

@@ -13,19 +13,37 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use super::error::{ChainError, ChainFault, Presented, Role};
 use super::fault;
 use crate::identity::certificate::Certificate;
-use crate::identity::{PeerIdentity, Timestamp, Validity, profile};
+use crate::identity::{PeerIdentity, Timestamp, Validity};
 use crate::snapshot::{Anchor, TrustBundle};
 
-/// Verifies that `chain` (leaf first) leads to an anchor of `bundle`, for `role`, at `now`, and says who it is.
-///
-/// The holder of the chain has not yet proven to hold its key.
-pub(crate) fn verify(
-    bundle: &TrustBundle,
-    algorithms: &WebPkiSupportedAlgorithms,
-    chain: &[CertificateDer<'_>],
+/// A chain that was presented: its leaf is read, and nothing is verified.
+pub(crate) struct PresentedChain<'c> {
+    pub(crate) leaf: Certificate,
+    leaf_der: &'c CertificateDer<'c>,
+    intermediates: &'c [CertificateDer<'c>],
+}
+
+/// What a chain is verified with.
+pub(crate) struct Scope<'a> {
+    pub(crate) bundle: &'a TrustBundle,
+    pub(crate) algorithms: &'a WebPkiSupportedAlgorithms,
+    pub(crate) role: Role,
+    pub(crate) now: UnixTime,
+}
+
+/// A path from the leaf to an anchor of the bundle.
+pub(crate) struct SoundPath {
+    /// When all of it is valid, the anchor included.
+    pub(crate) window: Validity,
+    /// The last moment at which what the revocation lists say of it stands.
+    pub(crate) until: Timestamp,
+}
+
+/// Reads a chain, leaf first, within our limits.
+pub(crate) fn read<'c>(
+    chain: &'c [CertificateDer<'c>],
     role: Role,
-    now: UnixTime,
-) -> Result<PeerIdentity, ChainError> {
+) -> Result<PresentedChain<'c>, ChainError> {
     let refused = |presented, fault| ChainError {
         presented: Box::new(presented),
         role,
@@ -34,25 +52,23 @@ pub(crate) fn verify(
     let (leaf_der, intermediates) = within_limits(chain)
         .map_err(|fault| refused(Presented::unreadable(chain.first()), fault))?;
     let leaf = Certificate::parse(leaf_der).map_err(|detail| {
-        refused(
-            Presented::unreadable(Some(leaf_der)),
-            ChainFault::Malformed { detail },
-        )
+        let fault = ChainFault::Malformed { detail };
+        refused(Presented::unreadable(Some(leaf_der)), fault)
     })?;
-    match verify_leaf(
-        bundle,
-        algorithms,
-        &leaf,
+    Ok(PresentedChain {
+        leaf,
         leaf_der,
         intermediates,
-        role,
-        now,
-    ) {
-        Ok((spiffe_id, window)) => {
-            let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
-            Ok(PeerIdentity::verified(leaf, spiffe_id, chain, window))
+    })
+}
+
+impl PresentedChain<'_> {
+    pub(crate) fn refused(&self, role: Role, fault: ChainFault) -> ChainError {
+        ChainError {
+            presented: Box::new(self.leaf.presented()),
+            role,
+            fault,
         }
-        Err(fault) => Err(refused(leaf.presented(), fault)),
     }
 }
 
@@ -63,88 +79,74 @@ pub(crate) fn verify_server_name(
 ) -> Result<(), ChainFault> {
     let mismatch = || ChainFault::NameMismatch {
         expected: name.to_str().into_owned(),
-        found: peer.names(),
+        found: peer.server_names(),
     };
+    // A CA that we federate with must not mint our service names.
+    if !peer.names_count() {
+        return Err(mismatch());
+    }
     let leaf = peer.chain().first().ok_or_else(mismatch)?;
     let leaf = EndEntityCert::try_from(leaf).map_err(|_| mismatch())?;
     leaf.verify_is_valid_for_subject_name(name)
         .map_err(|_| mismatch())
 }
 
-fn verify_leaf(
-    bundle: &TrustBundle,
-    algorithms: &WebPkiSupportedAlgorithms,
-    leaf: &Certificate,
-    leaf_der: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    role: Role,
-    now: UnixTime,
-) -> Result<(Option<crate::SpiffeId>, Validity), ChainFault> {
-    let spiffe_id = profile::spiffe_id(leaf)?;
-    // SPIFFE Federation §7.3: the bundle of the ID's own trust domain, and no other. What the leaf names is not yet
-    // proven, and need not be: the anchors chosen by it must then have issued it.
-    if let Some(id) = &spiffe_id
-        && !bundle
-            .trust_domain()
-            .is_some_and(|domain| id.is_member_of(domain))
-    {
-        return Err(ChainFault::WrongTrustDomain {
-            found: id.trust_domain(),
-            expected: bundle.trust_domain().cloned(),
-        });
-    }
-    let end_entity = EndEntityCert::try_from(leaf_der)
-        .map_err(|error| fault::from_webpki(&error, leaf, intermediates, bundle, role, now))?;
-    let usage = match role {
-        Role::Client => KeyUsage::client_auth(),
-        Role::Server => KeyUsage::server_auth(),
-    };
-    let judged = RefCell::new(Err(None));
-    let judge = |path: &VerifiedPath<'_>| {
-        let result = judge_path(path, leaf, bundle, Timestamp::from(now));
-        let refused = result.is_err();
-        *judged.borrow_mut() = result.map_err(Some);
-        if refused {
-            Err(webpki::Error::UnknownIssuer)
-        } else {
-            Ok(())
+impl Scope<'_> {
+    /// Verifies that the chain leads to an anchor of the bundle, for the role, at this time.
+    pub(crate) fn verify(&self, chain: &PresentedChain<'_>) -> Result<SoundPath, ChainFault> {
+        let explain = |error: &webpki::Error| {
+            let PresentedChain {
+                leaf,
+                intermediates,
+                ..
+            } = chain;
+            fault::from_webpki(error, leaf, intermediates, self.bundle, self.role, self.now)
+        };
+        let end_entity = EndEntityCert::try_from(chain.leaf_der).map_err(|e| explain(&e))?;
+        let usage = match self.role {
+            Role::Client => KeyUsage::client_auth(),
+            Role::Server => KeyUsage::server_auth(),
+        };
+        let judged = RefCell::new(Err(None));
+        let judge = |path: &VerifiedPath<'_>| {
+            let result = judge_path(path, &chain.leaf, self.bundle, Timestamp::from(self.now));
+            let refused = result.is_err();
+            *judged.borrow_mut() = result.map_err(Some);
+            if refused {
+                Err(webpki::Error::UnknownIssuer)
+            } else {
+                Ok(())
+            }
+        };
+        let verified = end_entity.verify_for_usage(
+            self.algorithms.all,
+            self.bundle.webpki_anchors(),
+            chain.intermediates,
+            self.now,
+            usage,
+            None,
+            Some(&judge),
+        );
+        let error = verified.err();
+        match (error, judged.into_inner()) {
+            (None, Ok(path)) => Ok(path),
+            // A path was found and refused by us: that says more than whatever the other paths failed at.
+            (_, Err(Some(fault))) => Err(fault),
+            (Some(error), _) => Err(explain(&error)),
+            (None, Err(None)) => Err(ChainFault::Malformed {
+                detail: "path validation did not judge its path".into(),
+            }),
         }
-    };
-    let verified = end_entity.verify_for_usage(
-        algorithms.all,
-        bundle.webpki_anchors(),
-        intermediates,
-        now,
-        usage,
-        None,
-        Some(&judge),
-    );
-    let error = verified.err();
-    match (error, judged.into_inner()) {
-        (None, Ok(window)) => Ok((spiffe_id, window)),
-        // A path was found and refused by us: that says more than whatever the other paths failed at.
-        (_, Err(Some(fault))) => Err(fault),
-        (Some(error), _) => Err(fault::from_webpki(
-            &error,
-            leaf,
-            intermediates,
-            bundle,
-            role,
-            now,
-        )),
-        (None, Err(None)) => Err(ChainFault::Malformed {
-            detail: "path validation did not judge its path".into(),
-        }),
     }
 }
 
-/// What webpki does not check of a path that it has otherwise verified; returns when all of the path is valid.
+/// What webpki does not check of a path that it has otherwise verified; returns how long it stands.
 fn judge_path(
     path: &VerifiedPath<'_>,
     leaf: &Certificate,
     bundle: &TrustBundle,
     now: Timestamp,
-) -> Result<Validity, ChainFault> {
+) -> Result<SoundPath, ChainFault> {
     let mut window = leaf.validity;
     let mut intermediates = 0;
     for issuer in path.intermediate_certificates() {
@@ -178,7 +180,10 @@ fn judge_path(
         );
         return Err(ChainFault::CaConstraint { detail });
     }
-    Ok(window.intersect(anchor.validity()))
+    Ok(SoundPath {
+        window: window.intersect(anchor.validity()),
+        until: Timestamp::MAX,
+    })
 }
 
 /// A chain is read in full and compared in full: its size is the peer's choice, so it has a limit.

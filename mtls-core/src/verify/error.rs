@@ -6,7 +6,7 @@ use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 
 use crate::identity::certificate::hex;
-use crate::identity::{SpiffeId, SpiffeIdError, Timestamp, TrustDomain};
+use crate::identity::{PeerIdentity, SpiffeId, SpiffeIdError, Timestamp, TrustDomain};
 use crate::reason::Reason;
 
 /// The part that the holder of a chain plays.
@@ -104,6 +104,15 @@ impl std::error::Error for ChainError {
 }
 
 impl ChainError {
+    /// Of a peer whose chain verified, and that is refused all the same.
+    pub(crate) fn of(peer: &PeerIdentity, role: Role, fault: ChainFault) -> Self {
+        Self {
+            presented: Box::new(peer.certificate().presented()),
+            role,
+            fault,
+        }
+    }
+
     /// The stable name of what is wrong.
     #[must_use]
     pub fn reason(&self) -> Reason {
@@ -226,12 +235,12 @@ pub enum ChainFault {
         issuer: String,
     },
     /// SPIFFE Federation §7.3: an SVID is verified with the bundle of its own trust domain, and no other.
-    #[error("it belongs to trust domain `{found}`, {}", expected_domain(expected.as_ref()))]
+    #[error("it belongs to trust domain `{found}`, {}", expected_domains(expected))]
     WrongTrustDomain {
         /// The trust domain that it names.
         found: TrustDomain,
-        /// The trust domain of our bundle, if it has one.
-        expected: Option<TrustDomain>,
+        /// The trust domains that we have bundles of, our own first.
+        expected: Vec<TrustDomain>,
     },
     /// ExtendedKeyUsage is present without the purpose that the role needs (RFC 5280 §4.2.1.12).
     #[error("it may not be used by a {role} (extended key usage)")]
@@ -329,9 +338,26 @@ fn list(items: &[String]) -> String {
     }
 }
 
-fn expected_domain(expected: Option<&TrustDomain>) -> String {
+fn expected_domains(expected: &[TrustDomain]) -> String {
     match expected {
-        Some(domain) => format!("expected `{domain}`"),
-        None => "and our bundle has none: it verifies peers by name only".into(),
+        [] => "and our bundle has none: it verifies peers by name only".into(),
+        [one] => format!("expected `{one}`"),
+        several => {
+            let names: Vec<_> = several
+                .iter()
+                .take(LISTED)
+                .map(TrustDomain::as_str)
+                .collect();
+            let more = several.len() - names.len();
+            let more = if more > 0 {
+                format!(", or one of {more} more")
+            } else {
+                String::new()
+            };
+            format!("expected one of `{}`{more}", names.join("`, `"))
+        }
     }
 }
+
+/// Enough to see what kind of names are expected.
+const LISTED: usize = 5;

@@ -1,7 +1,9 @@
 //! Is this chain good, now, under this trust.
 
+mod cache;
 pub(crate) mod chain;
 mod error;
 mod fault;
 
+pub(crate) use cache::{CacheUse, LivePeer, VerifiedPeer, VerifiedPeers};
 pub use error::{ChainError, ChainFault, Presented, Role};

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,7 +43,8 @@ impl Served {
         self.judge_offer(
             Offer {
                 credentials: issued.map(|issued| Ok(issued.material())),
-                trust: roots.map(|roots| Ok(trust(roots))),
+                trust: roots.map(trust),
+                aliases: None,
             },
             patience,
         )
@@ -75,6 +77,7 @@ fn settings() -> Settings {
         trust_domain: None,
         own_chain: OwnChain::Verified,
         hints: CaHints::Send,
+        names_from: BTreeSet::new(),
     }
 }
 
@@ -197,7 +200,8 @@ fn a_key_that_belongs_to_another_leaf_is_refused_and_the_trust_beside_it_taken()
             chain.chain_der(),
             key.key_der(),
         ))),
-        trust: Some(Ok(trust(&[&ours, &added]))),
+        trust: Some(trust(&[&ours, &added])),
+        aliases: None,
     };
     let verdict = served.judge_offer(offer, Patience::Wait);
     assert_reason(&verdict, Reason::KeyMismatch);
@@ -439,10 +443,11 @@ fn trust_that_is_not_offered_does_not_follow_a_leaf_to_another_trust_domain() {
     let ca = ca();
     let served = Served::new(&ca.issue("/web"), &[&ca]);
     let moved = ca.issue_with(LeafOptions::new().uri("spiffe://elsewhere.test/web"));
-    for trust in [None, Some(Err(unloaded("ca.crt")))] {
+    for trust in [None, Some(TrustMaterial::found(Err(unloaded("ca.crt"))))] {
         let offer = Offer {
             credentials: Some(Ok(moved.material())),
             trust,
+            aliases: None,
         };
         let verdict = served.judge_offer(offer, Patience::Exhausted);
         let refused = verdict.errors.last().unwrap();
@@ -486,7 +491,8 @@ fn the_same_material_keeps_the_same_trust_and_the_same_credentials() {
     // What does not load is no other trust either.
     let offer = Offer {
         credentials: Some(Ok(web.material())),
-        trust: Some(Err(unloaded("ca.crt"))),
+        trust: Some(TrustMaterial::found(Err(unloaded("ca.crt")))),
+        aliases: None,
     };
     assert!(served.keeps_trust(&served.judge_offer(offer, Patience::Exhausted)));
 }
@@ -553,7 +559,8 @@ fn a_half_that_did_not_load_does_not_hold_back_the_other() {
     let web = ours.issue("/web");
     let no_bundle = Offer {
         credentials: Some(Ok(web.material())),
-        trust: Some(Err(unloaded("ca.crt"))),
+        trust: Some(TrustMaterial::found(Err(unloaded("ca.crt")))),
+        aliases: None,
     };
     let verdict = served.judge_offer(no_bundle, Patience::Wait);
     assert!(
@@ -564,7 +571,8 @@ fn a_half_that_did_not_load_does_not_hold_back_the_other() {
 
     let no_chain = Offer {
         credentials: Some(Err(unloaded("tls.crt"))),
-        trust: Some(Ok(trust(&[&ours, &added]))),
+        trust: Some(trust(&[&ours, &added])),
+        aliases: None,
     };
     let verdict = served.judge_offer(no_chain, Patience::Wait);
     assert!(
@@ -575,7 +583,8 @@ fn a_half_that_did_not_load_does_not_hold_back_the_other() {
 
     let nothing = Offer {
         credentials: Some(Err(unloaded("tls.crt"))),
-        trust: Some(Err(unloaded("ca.crt"))),
+        trust: Some(TrustMaterial::found(Err(unloaded("ca.crt")))),
+        aliases: None,
     };
     let verdict = served.judge_offer(nothing, Patience::Exhausted);
     assert_eq!(verdict.errors.len(), 2);

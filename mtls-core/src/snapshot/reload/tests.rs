@@ -75,9 +75,9 @@ fn reloader(files: CredentialFiles, quiet: Duration) -> Reloader {
         trust_domain: None,
         own_chain: OwnChain::Verified,
         hints: CaHints::Send,
+        names_from: Default::default(),
     };
-    let publisher =
-        Publisher::open(settings, credentials(&set).unwrap(), &trust(&set).unwrap()).unwrap();
+    let publisher = Publisher::open(settings, credentials(&set).unwrap(), &trust(&set)).unwrap();
     let shared = publisher.shared;
     Reloader {
         progress: Progress::loaded(&set, &shared.current()),

@@ -1,0 +1,217 @@
+//! Whether the peer of a connection that is open would still be let in.
+//!
+//! A connection asks; nobody hunts it. When nothing has changed the answer is an atomic load or two and a look at the
+//! clock, and writes nothing that another connection reads. When something has, it is the verification that a new
+//! handshake would get, which the new trust remembers for the next connection of the same peer.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::client::Expectation;
+use super::error::HandshakeError;
+use super::server::ServerSettings;
+use crate::clock;
+use crate::identity::Timestamp;
+use crate::policy::Authorizer;
+use crate::snapshot::{Current, Snapshot};
+use crate::verify::{ChainError, LivePeer, Role, VerifiedPeer};
+
+/// What a connection is measured by.
+#[derive(Debug)]
+pub(super) enum Measure {
+    /// We are the server: the authorizer.
+    Server(Arc<ServerSettings>),
+    /// We are the client: what is expected of the server.
+    Client(Expectation),
+}
+
+/// How an open connection stands with us.
+#[derive(Debug)]
+pub(super) struct Standing {
+    current: Arc<Current>,
+    measure: Measure,
+    /// What the last answer was given for.
+    generation: AtomicU64,
+    policy: AtomicU64,
+    /// The last second at which that answer holds, in seconds since the epoch.
+    deadline: AtomicI64,
+    refused: AtomicBool,
+    held: Mutex<Held>,
+}
+
+/// What the last answer rests on.
+#[derive(Debug)]
+struct Held {
+    peer: Arc<VerifiedPeer>,
+    /// Keeps the peer in its trust's memory for as long as the connection lives.
+    _live: LivePeer,
+    answer: Result<(), HandshakeError>,
+}
+
+impl Standing {
+    /// The peer has just been verified and authorized, under this snapshot.
+    pub(super) fn new(
+        current: Arc<Current>,
+        snapshot: &Snapshot,
+        peer: Arc<VerifiedPeer>,
+        measure: Measure,
+        policy: u64,
+    ) -> Self {
+        Self {
+            current,
+            generation: AtomicU64::new(snapshot.generation()),
+            policy: AtomicU64::new(policy),
+            deadline: AtomicI64::new(peer.deadline().as_unix()),
+            refused: AtomicBool::new(false),
+            held: Mutex::new(Held {
+                _live: peer.hold(),
+                peer,
+                answer: Ok(()),
+            }),
+            measure,
+        }
+    }
+
+    /// The generation of the snapshot that the last answer was given under.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Whether the peer would be let in at `now`, under the snapshot and by the policy of this moment.
+    pub(super) fn check(&self, now: Timestamp) -> Result<(), HandshakeError> {
+        let (generation, policy) = (self.current.generation(), self.measure.version());
+        let is_known = generation == self.generation.load(Ordering::Acquire)
+            && policy == self.policy.load(Ordering::Acquire);
+        if !is_known {
+            return self.check_again(policy, now);
+        }
+        // Nothing has changed since the refusal: who goes on asking costs no verification.
+        if self.refused.load(Ordering::Acquire) {
+            return self.held().answer.clone();
+        }
+        if now.as_unix() <= self.deadline.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.check_again(policy, now)
+    }
+
+    /// The last moment at which the last answer holds if nothing changes.
+    pub(super) fn deadline(&self) -> Timestamp {
+        Timestamp::from_unix(self.deadline.load(Ordering::Acquire))
+    }
+
+    /// Waits until the peer would not be let in any more, and says why.
+    pub(super) async fn lost(&self) -> HandshakeError {
+        // Heard from before the look, so that no change slips between.
+        let mut snapshots = self.current.subscribe();
+        let mut policies = self.measure.changes();
+        loop {
+            snapshots.mark_unchanged();
+            if let Some(policies) = &mut policies {
+                policies.mark_unchanged();
+            }
+            let now = clock::now().into();
+            if let Err(lost) = self.check(now) {
+                return lost;
+            }
+            tokio::select! {
+                () = heard(Some(&mut snapshots)) => {}
+                () = heard(policies.as_mut()) => {}
+                () = sleep(self.nap(now)) => {}
+            }
+        }
+    }
+
+    /// Until the deadline has passed, but not for long: a clock may be set.
+    fn nap(&self, now: Timestamp) -> Duration {
+        let left = self.deadline().as_unix().saturating_sub(now.as_unix());
+        let left = u64::try_from(left).unwrap_or(0).saturating_add(1);
+        Duration::from_secs(left).min(LONGEST_NAP)
+    }
+
+    fn check_again(&self, policy: u64, now: Timestamp) -> Result<(), HandshakeError> {
+        let snapshot = self.current.load();
+        let mut held = self.held();
+        let judged = self.judge(&snapshot, &held.peer, now);
+        held.answer = match judged {
+            Ok(peer) => {
+                if !Arc::ptr_eq(&peer, &held.peer) {
+                    held._live = peer.hold();
+                    held.peer = peer;
+                }
+                Ok(())
+            }
+            Err(lost) => Err(lost),
+        };
+        let deadline = held.peer.deadline().as_unix();
+        self.deadline.store(deadline, Ordering::Release);
+        self.policy.store(policy, Ordering::Release);
+        self.refused.store(held.answer.is_err(), Ordering::Release);
+        self.generation
+            .store(snapshot.generation(), Ordering::Release);
+        held.answer.clone()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn judge(
+        &self,
+        snapshot: &Snapshot,
+        peer: &VerifiedPeer,
+        now: Timestamp,
+    ) -> Result<Arc<VerifiedPeer>, HandshakeError> {
+        let chain = peer.identity().chain();
+        let peer = snapshot
+            .trust
+            .verify(chain, peer.role(), now.to_unix_time())
+            .map_err(Box::new)?;
+        self.measure.judge(&peer)?;
+        Ok(peer)
+    }
+}
+
+impl Measure {
+    fn judge(&self, peer: &VerifiedPeer) -> Result<(), HandshakeError> {
+        match self {
+            Self::Server(settings) => settings.admit(peer.identity()),
+            Self::Client(expectation) => {
+                let peer = peer.identity();
+                let refused = |fault| Box::new(ChainError::of(peer, Role::Server, fault)).into();
+                expectation.met_by(peer, None).map_err(refused)
+            }
+        }
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        match self {
+            Self::Server(settings) => settings.authorizer.version(),
+            Self::Client(_) => 0,
+        }
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        match self {
+            Self::Server(settings) => settings.authorizer.changes(),
+            Self::Client(_) => None,
+        }
+    }
+}
+
+/// Waits for a change; for ever, where nobody is left to make one.
+async fn heard(changes: Option<&mut watch::Receiver<u64>>) {
+    if let Some(changes) = changes
+        && changes.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
+}
+
+/// A clock that is set forward is noticed within this.
+const LONGEST_NAP: Duration = Duration::from_secs(30);

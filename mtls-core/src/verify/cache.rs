@@ -1,0 +1,317 @@
+//! Who was verified under one trust.
+//!
+//! Verifying a chain takes one to three signature checks, and a service talks to few peers many times. What is remembered
+//! says one thing only: *this exact chain verified for this role under this trust*. Server name, authorizer, proof of
+//! possession, clock and revocation window are asked every time.
+//!
+//! What keeps it from being anybody's lever:
+//!
+//! * only successes enter, so that strangers leave nothing behind;
+//! * the map's hash is keyed, and chains are compared in full, byte by byte;
+//! * it holds a stated number of chains of a stated size, and at most four of one leaf, so that a valid peer that appends
+//!   junk displaces nobody but itself;
+//! * what a live connection rests on is not displaced;
+//! * one verification of a chain is under way at a time, and all who wait for it share what came of it.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use rustls_pki_types::CertificateDer;
+
+use super::error::{ChainError, Role};
+use crate::identity::{PeerIdentity, Timestamp};
+
+/// A chain that verified, for a role, under the trust that remembers it. Its holder has yet to prove that it has the key.
+#[derive(Debug)]
+pub(crate) struct VerifiedPeer {
+    identity: PeerIdentity,
+    role: Role,
+    /// The last moment at which what revocation lists said of it stands.
+    until: Timestamp,
+    /// Counts the connections that rest on it.
+    live: Arc<()>,
+}
+
+/// As long as somebody holds one, its peer is not displaced.
+#[derive(Debug, Clone)]
+pub(crate) struct LivePeer(#[expect(dead_code, reason = "held, and counted by its peer")] Arc<()>);
+
+impl VerifiedPeer {
+    pub(crate) fn new(identity: PeerIdentity, role: Role, until: Timestamp) -> Self {
+        Self {
+            identity,
+            role,
+            until,
+            live: Arc::new(()),
+        }
+    }
+
+    pub(crate) fn identity(&self) -> &PeerIdentity {
+        &self.identity
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The last moment at which it would be verified again: every certificate of its path is valid, and no revocation
+    /// list that was asked is stale.
+    pub(crate) fn deadline(&self) -> Timestamp {
+        self.identity.window().not_after.min(self.until)
+    }
+
+    pub(crate) fn stands_at(&self, now: Timestamp) -> bool {
+        self.identity.window().contains(now) && now <= self.until
+    }
+
+    /// Marks it as the peer of a live connection.
+    pub(crate) fn hold(&self) -> LivePeer {
+        LivePeer(Arc::clone(&self.live))
+    }
+
+    fn is_live(&self) -> bool {
+        Arc::strong_count(&self.live) > 1
+    }
+
+    fn is_for(&self, chain: &[CertificateDer<'_>], role: Role) -> bool {
+        self.role == role && self.identity.chain() == chain
+    }
+}
+
+/// Whether a chain is small enough to be remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CacheUse {
+    Remembered,
+    TooLarge,
+}
+
+/// The memory of one trust. It dies with it.
+#[derive(Debug)]
+pub(crate) struct VerifiedPeers {
+    hasher: RandomState,
+    shards: Box<[Mutex<Shard>]>,
+    flights: Mutex<HashMap<u64, Arc<Flight>>>,
+    verifications: AtomicU64,
+}
+
+/// A verification that is under way.
+type Flight = OnceLock<Result<Arc<VerifiedPeer>, ChainError>>;
+
+#[derive(Debug, Default)]
+struct Shard {
+    by_leaf: HashMap<u64, Vec<Slot>>,
+    len: usize,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    peer: Arc<VerifiedPeer>,
+    used: u64,
+}
+
+impl VerifiedPeers {
+    pub(crate) fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            flights: Mutex::default(),
+            verifications: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn fits(chain: &[CertificateDer<'_>]) -> CacheUse {
+        let bytes: usize = chain.iter().map(|der| der.len()).sum();
+        if chain.len() <= MAX_CERTIFICATES && bytes <= MAX_BYTES {
+            CacheUse::Remembered
+        } else {
+            CacheUse::TooLarge
+        }
+    }
+
+    /// The peer of this chain, verified by `verify` unless it is known and stands.
+    pub(crate) fn get_or(
+        &self,
+        chain: &[CertificateDer<'_>],
+        role: Role,
+        now: Timestamp,
+        verify: impl Fn() -> Result<VerifiedPeer, ChainError>,
+    ) -> Result<Arc<VerifiedPeer>, ChainError> {
+        let Some(leaf) = chain.first() else {
+            return self.beside(verify);
+        };
+        let leaf = self.hasher.hash_one(leaf.as_ref());
+        if let Some(known) = self.get(leaf, chain, role, now) {
+            return Ok(known);
+        }
+        let key = self.hash(chain, role);
+        let flight = Arc::clone(lock(&self.flights).entry(key).or_default());
+        let landed = flight.get_or_init(|| {
+            // Whoever came between the look above and this flight may have verified it.
+            if let Some(known) = self.get(leaf, chain, role, now) {
+                return Ok(known);
+            }
+            let peer = self.beside(&verify)?;
+            self.insert(leaf, &peer);
+            Ok(peer)
+        });
+        self.land(key, &flight);
+        match landed {
+            // Neither can be made to happen: the hash is keyed, and nobody waits for a flight for a second. What would
+            // come of it is a verification of one's own.
+            Ok(peer) if !peer.is_for(chain, role) || !peer.stands_at(now) => self.beside(&verify),
+            landed => landed.clone(),
+        }
+    }
+
+    /// A later flight of the same key is not this one's to end.
+    fn land(&self, key: u64, flight: &Arc<Flight>) {
+        let mut flights = lock(&self.flights);
+        if flights
+            .get(&key)
+            .is_some_and(|now| Arc::ptr_eq(now, flight))
+        {
+            flights.remove(&key);
+        }
+    }
+
+    fn hash(&self, chain: &[CertificateDer<'_>], role: Role) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        role.hash(&mut hasher);
+        for der in chain {
+            der.as_ref().hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    /// Verifies and does not remember.
+    pub(crate) fn beside(
+        &self,
+        verify: impl FnOnce() -> Result<VerifiedPeer, ChainError>,
+    ) -> Result<Arc<VerifiedPeer>, ChainError> {
+        self.verifications.fetch_add(1, Ordering::Relaxed);
+        verify().map(Arc::new)
+    }
+
+    pub(crate) fn verifications(&self) -> u64 {
+        self.verifications.load(Ordering::Relaxed)
+    }
+
+    /// The peers of live connections.
+    pub(crate) fn live(&self) -> Vec<Arc<VerifiedPeer>> {
+        let shards = self.shards.iter().map(lock);
+        let live = |shard: MutexGuard<'_, Shard>| -> Vec<_> {
+            let slots = shard.by_leaf.values().flatten();
+            let live = slots.filter(|slot| slot.peer.is_live());
+            live.map(|slot| Arc::clone(&slot.peer)).collect()
+        };
+        shards.flat_map(live).collect()
+    }
+
+    fn get(
+        &self,
+        leaf: u64,
+        chain: &[CertificateDer<'_>],
+        role: Role,
+        now: Timestamp,
+    ) -> Option<Arc<VerifiedPeer>> {
+        let mut shard = lock(self.shard(leaf)?);
+        shard.clock += 1;
+        let used = shard.clock;
+        let slots = shard.by_leaf.get_mut(&leaf)?;
+        let slot = slots
+            .iter_mut()
+            .find(|slot| slot.peer.is_for(chain, role))?;
+        if !slot.peer.stands_at(now) {
+            return None;
+        }
+        slot.used = used;
+        Some(Arc::clone(&slot.peer))
+    }
+
+    fn insert(&self, leaf: u64, peer: &Arc<VerifiedPeer>) {
+        let Some(shard) = self.shard(leaf) else {
+            return;
+        };
+        let mut shard = lock(shard);
+        shard.remove(leaf, |slot| {
+            slot.peer.is_for(peer.identity.chain(), peer.role)
+        });
+        let of_leaf = shard.by_leaf.get(&leaf).map_or(0, Vec::len);
+        let has_room = if of_leaf >= PER_LEAF {
+            shard.displace(Some(leaf))
+        } else {
+            shard.len < PER_SHARD || shard.displace(None)
+        };
+        // Where everybody is live, newcomers are verified each time.
+        if !has_room {
+            return;
+        }
+        shard.clock += 1;
+        shard.len += 1;
+        let slot = Slot {
+            peer: Arc::clone(peer),
+            used: shard.clock,
+        };
+        shard.by_leaf.entry(leaf).or_default().push(slot);
+    }
+
+    fn shard(&self, leaf: u64) -> Option<&Mutex<Shard>> {
+        let index = usize::try_from(leaf >> 32).ok()? % SHARDS;
+        self.shards.get(index)
+    }
+}
+
+impl Shard {
+    /// Makes room by the slot that nobody lives on and that was used longest ago; of one leaf, or of all.
+    fn displace(&mut self, leaf: Option<u64>) -> bool {
+        let slots = self
+            .by_leaf
+            .iter()
+            .filter(|(of, _)| leaf.is_none_or(|leaf| leaf == **of));
+        let idle = slots.flat_map(|(of, slots)| slots.iter().map(move |slot| (*of, slot)));
+        let oldest = idle
+            .filter(|(_, slot)| !slot.peer.is_live())
+            .min_by_key(|(_, slot)| slot.used)
+            .map(|(of, slot)| (of, slot.used));
+        let Some((of, used)) = oldest else {
+            return false;
+        };
+        self.remove(of, |slot| slot.used == used);
+        true
+    }
+
+    fn remove(&mut self, leaf: u64, goes: impl Fn(&Slot) -> bool) {
+        let Some(slots) = self.by_leaf.get_mut(&leaf) else {
+            return;
+        };
+        let before = slots.len();
+        slots.retain(|slot| !goes(slot));
+        self.len -= before - slots.len();
+        if slots.is_empty() {
+            self.by_leaf.remove(&leaf);
+        }
+    }
+}
+
+/// A panic while a lock was held leaves at most a slot too few or too many.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// So that handshakes on many cores seldom wait for each other.
+const SHARDS: usize = 16;
+
+/// 1,024 chains in all: with [`MAX_BYTES`] that is 16 MiB at the very most, and 2 MiB of ordinary ones.
+const PER_SHARD: usize = 1024 / SHARDS;
+
+/// A client and a server chain, each with the one before its last renewal of intermediates.
+const PER_LEAF: usize = 4;
+
+/// A leaf, its intermediates, and a root that need not be there.
+const MAX_CERTIFICATES: usize = 6;
+
+/// Six certificates with RSA-4096 keys are 12 KiB.
+const MAX_BYTES: usize = 16 * 1024;
