@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
-use mtls_core::{Authorizer, Denial, PeerInfo};
+use mtls_core::{Authorizer, Denial, HandshakeError, PeerInfo};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -18,6 +18,8 @@ use tracing::debug;
 /// A refusal is a response, not an error of the service: 403 Forbidden for a peer that may not, 401 Unauthorized for a
 /// request without a peer; to a gRPC request, `PERMISSION_DENIED` and `UNAUTHENTICATED` in gRPC's form. It tells the
 /// peer no more. [`Denied`] is among its extensions, for an access log in front of this layer.
+///
+/// A peer that was let in when it connected and would not be now is denied too, by 401 or 403 as the reason has it.
 ///
 /// A request without a [`PeerInfo`] is denied, whatever the reason: the layer then stands where no mutual TLS is.
 #[derive(Debug, Clone)]
@@ -57,6 +59,13 @@ pub struct Authorize<S> {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Denied {
+    /// The peer was let in, and would not be any more: its chain verifies no longer, or a policy was changed.
+    Lost {
+        /// Who it is.
+        peer: PeerInfo,
+        /// Why a new handshake would be refused.
+        why: HandshakeError,
+    },
     /// There is no peer.
     NoPeer,
     /// The peer is known, and may not.
@@ -102,6 +111,11 @@ fn decide(authorizer: &dyn Authorizer, peer: Option<&PeerInfo>) -> Result<(), De
         );
         return Err(Denied::NoPeer);
     };
+    if let Err(why) = peer.check() {
+        debug!(mtls.peer_id = %peer, mtls.reason = why.reason().as_str(), error = %why, "request denied");
+        let peer = peer.clone();
+        return Err(Denied::Lost { peer, why });
+    }
     authorizer.authorize(peer.identity()).map_err(|denial| {
         debug!(mtls.peer_id = %peer, mtls.reason = "not_authorized", %denial, "request denied");
         Denied::NotAuthorized {
@@ -111,7 +125,7 @@ fn decide(authorizer: &dyn Authorizer, peer: Option<&PeerInfo>) -> Result<(), De
     })
 }
 
-fn refusal<ReqBody, ResBody: Default>(
+pub(crate) fn refusal<ReqBody, ResBody: Default>(
     request: &Request<ReqBody>,
     denied: Denied,
 ) -> Response<ResBody> {
@@ -121,7 +135,16 @@ fn refusal<ReqBody, ResBody: Default>(
             GRPC_UNAUTHENTICATED,
             "no client identity",
         ),
-        Denied::NotAuthorized { .. } => (
+        Denied::Lost { why: ref lost, .. }
+            if !matches!(lost, HandshakeError::NotAuthorized { .. }) =>
+        {
+            (
+                StatusCode::UNAUTHORIZED,
+                GRPC_UNAUTHENTICATED,
+                "the client certificate is no longer accepted",
+            )
+        }
+        Denied::Lost { .. } | Denied::NotAuthorized { .. } => (
             StatusCode::FORBIDDEN,
             GRPC_PERMISSION_DENIED,
             "not authorized",

@@ -25,6 +25,9 @@ mod authorize;
 mod connect;
 #[cfg(feature = "server")]
 mod first_bytes;
+#[cfg(feature = "server")]
+mod guard;
+mod lifeline;
 mod listener;
 mod peer_info;
 mod refusals;

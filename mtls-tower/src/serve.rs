@@ -14,10 +14,11 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
-use mtls_core::{PeerInfo, ServerTls};
-use tokio::net::{TcpListener, TcpStream};
+use mtls_core::{PeerInfo, Reason, ServerTls};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower_service::Service;
@@ -25,9 +26,9 @@ use tracing::{debug, error, info};
 
 use crate::accept::Limits;
 use crate::first_bytes::FirstBytes;
+use crate::guard::Guard;
+use crate::lifeline::{Cause, Ending, Lifeline};
 use crate::listener::MtlsListener;
-use crate::peer_info::WithPeer;
-use crate::stream::ServerStream;
 
 /// Serves a tower service by mutual TLS, over HTTP/1.1 and HTTP/2.
 ///
@@ -80,6 +81,8 @@ struct Options {
     limits: Limits,
     header_read_timeout: Duration,
     drain_deadline: Duration,
+    lost_peer_deadline: Duration,
+    max_age: Option<Duration>,
 }
 
 impl Default for Options {
@@ -88,6 +91,8 @@ impl Default for Options {
             limits: Limits::default(),
             header_read_timeout: Duration::from_secs(30),
             drain_deadline: Duration::from_secs(30),
+            lost_peer_deadline: Duration::from_secs(10),
+            max_age: None,
         }
     }
 }
@@ -106,6 +111,25 @@ impl<M> Serve<M> {
     /// How long connections may take to finish at shutdown before they are cut. Default: 30 s.
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.options.drain_deadline = deadline;
+        self
+    }
+
+    /// How long a connection may last whose client would no longer be let in: its root, its certificate's time or its line
+    /// of the policy is gone. Its requests are refused at once, with 401 or 403 or their gRPC equals; it is drained within
+    /// half of this time (GOAWAY, or the end of keep-alive), not all such connections at once; what is left of it then is
+    /// cut. Default: 10 s.
+    ///
+    /// A connection is drained this much, or up to twice this much, before its client's certificates expire: a client that
+    /// renewed in time connects anew without losing a request.
+    pub fn lost_peer_deadline(mut self, deadline: Duration) -> Self {
+        self.options.lost_peer_deadline = deadline.max(SHORTEST_DEADLINE);
+        self
+    }
+
+    /// How old a connection may become, ±10 %, before it is drained. Default: as old as its client's certificates are
+    /// valid.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.options.max_age = Some(age);
         self
     }
 
@@ -178,7 +202,7 @@ where
     } = serve;
     let mut listener = MtlsListener::new(listener, tls).with_limits(options.limits);
     let builder = Arc::new(http_builder(&options));
-    let graceful = GracefulShutdown::new();
+    let draining = watch::Sender::new(false);
     // INVARIANT: every connection's task is in here, so that dropping the server ends them all.
     let mut connections = JoinSet::new();
     loop {
@@ -207,18 +231,25 @@ where
             error!(mtls.peer_id = %connection.peer, "making a service for a connection panicked");
             continue;
         };
-        let service = WithPeer::new(inner, connection.peer);
+        let lifeline = stream.lifeline().clone();
+        lifeline.drained(Ending {
+            deadline: options.lost_peer_deadline,
+            max_age: options.max_age,
+        });
+        let service = Guard::new(inner, connection.peer.clone(), lifeline.clone());
         let stream = FirstBytes::within(options.header_read_timeout, stream);
-        let task = serve_connection(Arc::clone(&builder), stream, service, graceful.watcher());
-        connections.spawn(task);
+        let http = builder
+            .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
+            .into_owned();
+        let shutdown = draining.subscribe();
+        connections.spawn(run_connection(http, connection, lifeline, shutdown));
     }
     // Nobody new from here on; handshakes in flight end with the listener.
     drop(listener);
     let open = still_open(&mut connections);
-    if timeout(options.drain_deadline, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    draining.send_replace(true);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if timeout(options.drain_deadline, drained).await.is_err() {
         info!(
             mtls.cut = still_open(&mut connections),
             mtls.open = open,
@@ -249,25 +280,57 @@ fn http_builder(options: &Options) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-async fn serve_connection<S, B>(
-    builder: Arc<auto::Builder<TokioExecutor>>,
-    stream: FirstBytes<ServerStream<TcpStream>>,
-    service: WithPeer<S>,
-    watcher: hyper_util::server::graceful::Watcher,
+/// Serves one connection until it ends by itself, or has to.
+async fn run_connection<C>(
+    http: C,
+    connection: Connection,
+    lifeline: Lifeline,
+    mut shutdown: watch::Receiver<bool>,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    C: GracefulConnection,
+    C::Error: std::fmt::Display,
 {
-    let service = TowerToHyperService::new(service);
-    let connection = builder
-        .serve_connection_with_upgrades(TokioIo::new(stream), service)
-        .into_owned();
-    if let Err(error) = watcher.watch(connection).await {
+    tokio::pin!(http);
+    let ended = tokio::select! {
+        biased;
+        ended = http.as_mut() => Some(ended),
+        cause = lifeline.draining() => {
+            told(&connection, &cause);
+            None
+        }
+        // An error says that the server is gone: nobody is left to serve for.
+        _ = shutdown.wait_for(|draining| *draining) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            http.as_mut().graceful_shutdown();
+            tokio::select! {
+                biased;
+                ended = http.as_mut() => ended,
+                cause = lifeline.over() => {
+                    info!(mtls.peer_id = %connection.peer, mtls.cause = %cause, "connection cut");
+                    return;
+                }
+            }
+        }
+    };
+    if let Err(error) = ended {
         // Most often a client that went away.
-        debug!(error, "connection ended");
+        debug!(%error, "connection ended");
     }
 }
+
+fn told(connection: &Connection, cause: &Cause) {
+    info!(
+        network.peer.address = %connection.remote_addr,
+        mtls.peer_id = %connection.peer,
+        mtls.peer_serial = connection.peer.identity().serial(),
+        mtls.cause = %cause,
+        mtls.reason = cause.reason().map(Reason::as_str),
+        "connection drained"
+    );
+}
+
+/// With none at all a drain would be a cut.
+const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);

@@ -1,4 +1,4 @@
-//! Streams whose peer is known.
+//! Streams whose peer is known, and trusted for as long as they last.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,29 +8,49 @@ use mtls_core::PeerInfo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{client, server};
 
+use crate::lifeline::Lifeline;
+
 /// An accepted connection: bytes, and who sends them.
+///
+/// When the client would no longer be let in, reading and writing fail with [`io::ErrorKind::ConnectionAborted`] and the
+/// [`HandshakeError`](mtls_core::HandshakeError) that says why; whoever waits for either is woken.
+/// [`serve`](crate::serve()) drains the connection first.
 #[derive(Debug)]
 pub struct ServerStream<IO> {
     tls: server::TlsStream<IO>,
     peer: PeerInfo,
+    lifeline: Lifeline,
 }
 
 impl<IO> ServerStream<IO> {
     pub(crate) fn new(tls: server::TlsStream<IO>, peer: PeerInfo) -> Self {
-        Self { tls, peer }
+        let lifeline = Lifeline::new(peer.clone());
+        Self {
+            tls,
+            peer,
+            lifeline,
+        }
     }
 
     /// The stream underneath.
     pub fn get_ref(&self) -> &IO {
         self.tls.get_ref().0
     }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn lifeline(&self) -> &Lifeline {
+        &self.lifeline
+    }
 }
 
 /// A connection that we made: bytes, and who sends them.
+///
+/// When the server would no longer be accepted, reading and writing fail as those of a [`ServerStream`] do.
 #[derive(Debug)]
 pub struct ClientStream<IO> {
     tls: client::TlsStream<IO>,
     peer: PeerInfo,
+    lifeline: Lifeline,
 }
 
 impl<IO> ClientStream<IO> {
@@ -40,7 +60,12 @@ impl<IO> ClientStream<IO> {
         expect(dead_code, reason = "made by the connector")
     )]
     pub(crate) fn new(tls: client::TlsStream<IO>, peer: PeerInfo) -> Self {
-        Self { tls, peer }
+        let lifeline = Lifeline::new(peer.clone());
+        Self {
+            tls,
+            peer,
+            lifeline,
+        }
     }
 
     /// The stream underneath.
@@ -65,7 +90,9 @@ macro_rules! stream {
                 cx: &mut Context<'_>,
                 buf: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.get_mut().tls).poll_read(cx, buf)
+                let this = self.get_mut();
+                this.lifeline.poll_cut(cx)?;
+                Pin::new(&mut this.tls).poll_read(cx, buf)
             }
         }
 
@@ -75,7 +102,9 @@ macro_rules! stream {
                 cx: &mut Context<'_>,
                 buf: &[u8],
             ) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.get_mut().tls).poll_write(cx, buf)
+                let this = self.get_mut();
+                this.lifeline.poll_cut(cx)?;
+                Pin::new(&mut this.tls).poll_write(cx, buf)
             }
 
             fn poll_write_vectored(
@@ -83,7 +112,9 @@ macro_rules! stream {
                 cx: &mut Context<'_>,
                 bufs: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.get_mut().tls).poll_write_vectored(cx, bufs)
+                let this = self.get_mut();
+                this.lifeline.poll_cut(cx)?;
+                Pin::new(&mut this.tls).poll_write_vectored(cx, bufs)
             }
 
             fn is_write_vectored(&self) -> bool {

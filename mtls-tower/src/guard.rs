@@ -1,0 +1,154 @@
+//! What every request on a connection passes first: would its peer still be let in?
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response, Version};
+use http_body::{Body, Frame, SizeHint};
+use mtls_core::PeerInfo;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+use tracing::debug;
+
+use crate::authorize::{Denied, refusal};
+use crate::lifeline::Lifeline;
+
+/// Asks before each request, and gives it the connection's [`PeerInfo`].
+///
+/// A refused request is answered as [`AuthorizeLayer`](crate::AuthorizeLayer) answers one, and its connection is drained.
+#[derive(Clone)]
+pub(crate) struct Guard<S> {
+    inner: S,
+    peer: PeerInfo,
+    lifeline: Lifeline,
+}
+
+impl<S> Guard<S> {
+    pub(crate) fn new(inner: S, peer: PeerInfo, lifeline: Lifeline) -> Self {
+        Self {
+            inner,
+            peer,
+            lifeline,
+        }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Guard<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+{
+    type Response = Response<GuardedBody<ResBody>>;
+    type Error = S::Error;
+    type Future = Guarded<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Guarded<S::Future> {
+        let Err(why) = self.peer.check() else {
+            request.extensions_mut().insert(self.peer.clone());
+            return Guarded::Inner {
+                future: self.inner.call(request),
+            };
+        };
+        debug!(
+            mtls.peer_id = %self.peer,
+            mtls.reason = why.reason().as_str(),
+            error = %why,
+            "request refused: its peer is let in no more"
+        );
+        self.lifeline.lose(&why);
+        let closes = request.version() < Version::HTTP_2;
+        let denied = Denied::Lost {
+            peer: self.peer.clone(),
+            why,
+        };
+        let mut response: Response<NoBody> = refusal(&request, denied);
+        if closes {
+            let close = http::HeaderValue::from_static("close");
+            response
+                .headers_mut()
+                .insert(http::header::CONNECTION, close);
+        }
+        Guarded::Refused {
+            response: Some(response),
+        }
+    }
+}
+
+/// The body of a refusal.
+#[derive(Debug, Default)]
+pub(crate) struct NoBody;
+
+pin_project! {
+    /// The future of a [`Guard`].
+    #[project = GuardedProj]
+    pub(crate) enum Guarded<F> {
+        Inner { #[pin] future: F },
+        Refused { response: Option<Response<NoBody>> },
+    }
+}
+
+impl<F, B, E> Future for Guarded<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<GuardedBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            GuardedProj::Inner { future } => {
+                let response = ready!(future.poll(cx))?;
+                Poll::Ready(Ok(response.map(|body| GuardedBody::Inner { body })))
+            }
+            #[expect(
+                clippy::expect_used,
+                reason = "polling a finished future is its caller's bug"
+            )]
+            GuardedProj::Refused { response } => {
+                let response = response.take().expect("polled after it was ready");
+                Poll::Ready(Ok(response.map(|NoBody| GuardedBody::Refused)))
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// The inner service's body, or that of a refusal, which is empty.
+    #[project = GuardedBodyProj]
+    pub(crate) enum GuardedBody<B> {
+        Inner { #[pin] body: B },
+        Refused,
+    }
+}
+
+impl<B: Body> Body for GuardedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.project() {
+            GuardedBodyProj::Inner { body } => body.poll_frame(cx),
+            GuardedBodyProj::Refused => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Inner { body } => body.is_end_stream(),
+            Self::Refused => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Inner { body } => body.size_hint(),
+            Self::Refused => SizeHint::with_exact(0),
+        }
+    }
+}
