@@ -72,6 +72,8 @@ pub(super) struct Progress {
     stands: Option<Range<Timestamp>>,
     unsettled: Option<Unsettled>,
     failures: u32,
+    /// How many of them found the same thing: what the next retry waits by.
+    unchanged: u32,
     failing_since: Option<Instant>,
     warned: bool,
     trust_held_since: Option<Instant>,
@@ -264,6 +266,9 @@ impl Reloader {
         });
         let (outcome, stands) = judged.await.ok()?;
         let progress = &mut self.progress;
+        if progress.offered != Some(fingerprint) {
+            progress.unchanged = 0;
+        }
         progress.offered = Some(fingerprint);
         progress.stands = Some(stands);
         progress.trust_held_since = outcome
@@ -279,12 +284,17 @@ impl Reloader {
         let progress = &mut self.progress;
         let Some(error) = error else {
             progress.failures = 0;
+            progress.unchanged = 0;
             progress.failing_since = None;
             progress.warned = false;
             return;
         };
         let since = *progress.failing_since.get_or_insert_with(Instant::now);
         progress.failures = progress.failures.saturating_add(1);
+        if matches!(error, LoadError::UnstableFiles { .. }) {
+            progress.unchanged = 0;
+        }
+        progress.unchanged = progress.unchanged.saturating_add(1);
         let lasting = !error.is_transient() || since.elapsed() >= self.rhythm.grace;
         let generation = self.shared.current().generation();
         if lasting && !progress.warned {
@@ -315,8 +325,11 @@ impl Reloader {
 
 impl Progress {
     /// The time until what is unfinished is looked at again; for ever, if nothing is.
+    ///
+    /// Who finds something else than last time, or files that change while they are read, has met a writer at work, whose
+    /// end may be near: only what stays the same is asked for less and less often.
     fn pause(&self, grace: Duration, now: Instant) -> Duration {
-        let retry = match self.failures.checked_sub(1) {
+        let retry = match self.unchanged.checked_sub(1) {
             None => Duration::MAX,
             Some(doublings) => RETRY_FIRST
                 .saturating_mul(1 << doublings.min(16))
@@ -404,7 +417,7 @@ const ARMINGS: usize = 3;
 /// Without events the poll is all there is.
 const POLL_WHEN_DEAF: Duration = Duration::from_secs(10);
 
-/// Failures are retried after 100, 200, 400 ms and so on, up to five seconds.
+/// Failures are retried after 100, 200, 400 ms and so on, up to five seconds, while the files stay the same.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(5);
 

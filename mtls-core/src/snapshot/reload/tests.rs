@@ -9,9 +9,9 @@ use crate::tls::provider;
 
 #[tokio::test]
 async fn failures_are_retried_after_100_200_400_ms_and_so_on_up_to_five_seconds() {
-    let after = |failures| {
+    let after = |unchanged| {
         let progress = Progress {
-            failures,
+            unchanged,
             ..Progress::default()
         };
         progress.pause(Duration::ZERO, Instant::now()).as_millis()
@@ -23,10 +23,53 @@ async fn failures_are_retried_after_100_200_400_ms_and_so_on_up_to_five_seconds(
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_finds_the_files_changed_is_not_kept_waiting_for_the_failures_before() {
+    let ca = TestCa::new("example.org");
+    let dir = PlainDir::new(&ca.issue("/web"));
+    let mut reloader = reloader(CredentialFiles::kubernetes(dir.path()), QUIET);
+    let mut pause_after = async |key: &str| {
+        dir.rename_over("tls.key", key);
+        reloader.check(Occasion::Quiet).await;
+        reloader.progress.pause(Duration::MAX, Instant::now())
+    };
+    let (one, other) = (ca.issue("/web"), ca.issue("/web"));
+    for expected in [100, 200, 400, 800, 1600, 3200, 5000] {
+        let pause = pause_after(one.key_pem()).await;
+        assert_eq!(pause, Duration::from_millis(expected), "a key that stays");
+    }
+    assert_eq!(pause_after(other.key_pem()).await, RETRY_FIRST);
+    assert_eq!(pause_after(other.key_pem()).await, 2 * RETRY_FIRST);
+    assert_eq!(pause_after(one.key_pem()).await, RETRY_FIRST);
+    assert_eq!(
+        reloader.progress.failures, 10,
+        "it is one streak all the same"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_change_while_they_are_read_are_read_again_soon_however_often_it_happens() {
+    let (dir, ..) = two_roots();
+    let mut reloader = reloader(CredentialFiles::kubernetes(dir.path()), QUIET);
+    let lasting = LoadError::SourceEnded;
+    let unstable = LoadError::UnstableFiles {
+        dir: dir.path().into(),
+        passes: 5,
+    };
+    for _ in 0..8 {
+        reloader.note(Some(&lasting));
+    }
+    assert_eq!(reloader.pause(), RETRY_LAST);
+    for _ in 0..8 {
+        reloader.note(Some(&unstable));
+        assert_eq!(reloader.pause(), RETRY_FIRST);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_grace_that_is_over_is_acted_upon_and_never_spun_on() {
     let (grace, start) = (Duration::from_secs(10), Instant::now());
     let held = Progress {
-        failures: 20,
+        unchanged: 20,
         trust_held_since: Some(start),
         ..Progress::default()
     };
