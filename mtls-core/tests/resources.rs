@@ -51,7 +51,7 @@ async fn scenario() {
     let baseline = held();
 
     let mut all = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..SOURCES {
         all.push(open(&dir).await);
     }
     // A wait for files that is given up holds nothing either.
@@ -91,6 +91,9 @@ async fn scenario() {
     })
     .await;
 }
+
+/// So many that what one in a hundred keeps would show.
+const SOURCES: usize = 1000;
 
 /// The main thread and the test's, in which the runtime is.
 const IDLE_THREADS: usize = 2;
