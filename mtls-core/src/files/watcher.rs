@@ -80,7 +80,7 @@ impl Hub {
             // Who arms loads next. To the others a new watch means that for a while there was none.
             let missed = new.iter().any(|dir| set.watches(dir));
             if (deafened || missed) && !Arc::ptr_eq(other, subscriber) {
-                other.wake();
+                wake(other);
             }
         }
     }
@@ -96,8 +96,8 @@ pub(super) struct Ears {
 impl Ears {
     /// Takes what the watcher has to say.
     pub(super) fn hear(&self, event: &notify::Result<Event>) {
-        // Waking runs a foreign waker; if that panics, only this wake-up is lost.
-        let _caught = catch_unwind(AssertUnwindSafe(|| self.dispatch(event)));
+        // A panic would end the watcher's thread. There is nothing in `dispatch` that ought to; if it does, one event is lost.
+        guarded(|| self.dispatch(event));
     }
 
     fn dispatch(&self, event: &notify::Result<Event>) {
@@ -107,7 +107,7 @@ impl Ears {
             Ok(event) if !event.need_rescan() && !event.paths.is_empty() => event,
             Ok(_) | Err(_) => {
                 lock(&self.replaced).anything = true;
-                return subscribers.iter().for_each(|subscriber| subscriber.wake());
+                return subscribers.iter().for_each(wake);
             }
         };
         if is_read(&event.kind) {
@@ -120,7 +120,7 @@ impl Ears {
                 lock(&self.replaced).dirs.extend(dirs);
             }
             if event.paths.iter().any(|path| set.concerns(path)) {
-                subscriber.wake();
+                wake(subscriber);
             }
         }
     }
@@ -328,6 +328,11 @@ fn is_limit(error: &io::Error) -> bool {
 #[cfg(not(unix))]
 fn is_limit(_error: &io::Error) -> bool {
     false
+}
+
+/// Runs a foreign waker. If that panics, only its own wake-up is lost: the others still get theirs.
+fn wake(subscriber: &Arc<Subscriber>) {
+    guarded(|| subscriber.wake());
 }
 
 fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {

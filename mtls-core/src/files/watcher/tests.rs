@@ -1,4 +1,5 @@
 use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
 use notify::event::{CreateKind, Flag, RemoveKind};
@@ -286,10 +287,51 @@ fn a_waker_that_panics_does_not_end_the_watcher() {
             .poll(&mut Context::from_waker(&waker))
             .is_pending()
     );
-    for _ in 0..2 {
-        stage.tell_of(EventKind::Any, stage.files.key_path().to_path_buf());
-    }
+    // Whoever stands behind it in the list is woken all the same, by the very event.
+    stage.tell_of(EventKind::Any, stage.files.key_path().to_path_buf());
     assert!(woken(&two));
+    stage.tell_of(EventKind::Any, stage.files.key_path().to_path_buf());
+    assert!(woken(&one), "and the next event wakes both");
+}
+
+/// The thread of a real watcher ends when the callback panics. Ours does not, so this one does it instead.
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn a_real_watcher_whose_thread_panics_is_found_out_and_made_again() {
+    let (_guard, base) = tempdir();
+    let dir = base.join("certs");
+    fs::create_dir(&dir).unwrap();
+    let files = write_plain(&dir, "");
+    let panics = Arc::new(AtomicBool::new(false));
+    let scripted = Arc::clone(&panics);
+    let hub = Hub::new(Box::new(move |ears| {
+        let panics = Arc::clone(&scripted);
+        let hear = move |event| {
+            assert!(
+                !panics.swap(false, Ordering::Relaxed),
+                "as this test wants it"
+            );
+            ears.hear(&event);
+        };
+        let watcher = RecommendedWatcher::new(hear, Config::default())?;
+        Ok(Box::new(watcher))
+    }));
+    let subscription = Subscription::on(Arc::new(hub));
+    assert_eq!(subscription.arm(&files), WatchMode::Events);
+    fs::write(dir.join("noise"), "").unwrap();
+    subscription.changed().await;
+
+    panics.store(true, Ordering::Relaxed);
+    fs::write(dir.join("noise"), "").unwrap();
+    while subscription.arm(&files) == WatchMode::Events {
+        std::thread::yield_now();
+    }
+    assert_eq!(subscription.mode(), poll_only(PollCause::Failed));
+    tokio::time::advance(RETRY).await;
+    assert_eq!(subscription.arm(&files), WatchMode::Events);
+    let _before = woken(&subscription);
+    fs::write(dir.join("noise"), "").unwrap();
+    subscription.changed().await;
 }
 
 #[cfg(unix)]
