@@ -216,6 +216,9 @@ pub enum LoadError {
     /// No crypto provider was given, and no feature brings one.
     #[error("no crypto provider")]
     NoCryptoProvider,
+    /// Reading or judging the files panicked; the last good snapshot is served, and they are read again.
+    #[error("reloading panicked")]
+    ReloadPanicked,
     /// New credentials can no longer play a role that the current ones do.
     #[error("the new credentials cannot be used as a {role}, and the current ones can")]
     RoleLost {

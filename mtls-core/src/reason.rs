@@ -79,6 +79,8 @@ reasons! {
     PlaintextPeer = "plaintext_peer",
     /// The peer refused us, and said so by an alert.
     RefusedByPeer = "refused_by_peer",
+    /// Reading or judging the files of a source panicked.
+    ReloadPanicked = "reload_panicked",
     /// The handshake was given up so that newer ones could proceed.
     Shed = "shed",
     /// A credential source has ended, or its runtime has.

@@ -33,6 +33,7 @@ impl LoadError {
                 Reason::KeyUnusable
             }
             Self::NoCryptoProvider => Reason::UnsupportedAlgorithm,
+            Self::ReloadPanicked => Reason::ReloadPanicked,
             Self::SourceEnded => Reason::SourceEnded,
             Self::UnstableFiles { .. } => Reason::UnstableFiles,
             Self::WaitTimeout { source, .. } => source.reason(),
@@ -105,6 +106,9 @@ impl LoadError {
             Self::DerTruncated { .. } | Self::PemMalformed { .. } | Self::PemTruncated { .. } => {
                 "write the file whole and rename it into place; if it stays so, write it again from the issuer"
             }
+            Self::ReloadPanicked => {
+                "look for the panic on stderr: it comes from a subscriber of the log, or is a bug to report"
+            }
             Self::SourceEnded => {
                 "keep a handle of the source, and the runtime it was made on, while it is used"
             }
@@ -146,6 +150,7 @@ impl LoadError {
             | Self::KeySeveral { .. }
             | Self::KeyUnsupported { .. }
             | Self::NoCryptoProvider
+            | Self::ReloadPanicked
             | Self::RoleLost { .. }
             | Self::SourceEnded
             | Self::WaitTimeout { .. }

@@ -2,14 +2,18 @@
 //!
 //! One task per source, owned by its handles. Events only make it look sooner: what decides is the content, read whole.
 
+use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -98,8 +102,30 @@ impl Reloader {
         // Between the first read and the arming of the watches somebody may have written.
         let mut occasion = Some(Occasion::Timer);
         while let Some(now) = occasion {
-            self.check(now).await;
+            self.look(now).await;
             occasion = self.next_occasion().await;
+        }
+    }
+
+    /// Checks, and tells who asked. A panic in it is a failure like others: told of, and followed by the next look.
+    async fn look(&mut self, occasion: Occasion) {
+        let result = match caught(self.check(&occasion)).await {
+            Some(Some(result)) => result,
+            Some(None) => return,
+            None => {
+                // Told without the log, whose subscriber may be what panicked.
+                self.progress.unsettled = None;
+                self.progress.count(&LoadError::ReloadPanicked);
+                let now = clock::now().into();
+                self.shared.record(Some(&LoadError::ReloadPanicked), now);
+                Err(LoadError::ReloadPanicked)
+            }
+        };
+        if let Occasion::Asked(requests) = occasion {
+            for request in requests {
+                // Whoever asked may have gone away.
+                let _ = request.send(result.clone());
+            }
         }
     }
 
@@ -154,34 +180,25 @@ impl Reloader {
         jitter(poll).min(self.progress.pause(self.rhythm.grace, Instant::now()))
     }
 
-    async fn check(&mut self, occasion: Occasion) {
+    /// `None` if what was read may be half written.
+    async fn check(&mut self, occasion: &Occasion) -> Option<Result<u64, LoadError>> {
         let read = self.read().await;
-        if let (Ok(reading), Occasion::Timer) = (&read, &occasion)
+        if let (Ok(reading), Occasion::Timer) = (&read, occasion)
             && self.is_unsettled(reading)
         {
-            return;
+            return None;
         }
         self.progress.unsettled = None;
-        let outcome = match read {
-            Ok(Reading { set, .. }) if self.is_served(&set) => Ok(None),
-            Ok(Reading { set, .. }) => Ok(Some(self.offer(set).await)),
-            Err(error) => Err(error),
-        };
-        let result = match outcome {
-            Ok(None) => Ok(self.shared.current().generation()),
-            Ok(Some(Some(outcome))) => outcome.into_result(),
-            // The runtime is going down: nobody will ask again.
-            Ok(Some(None)) => Err(LoadError::SourceEnded),
+        let result = match read {
+            Ok(Reading { set, .. }) if self.is_served(&set) => {
+                Ok(self.shared.current().generation())
+            }
+            Ok(Reading { set, .. }) => self.offer(set).await.and_then(Outcome::into_result),
             Err(error) => Err(error),
         };
         self.note(result.as_ref().err());
         self.shared.announce();
-        if let Occasion::Asked(requests) = occasion {
-            for request in requests {
-                // Whoever asked may have gone away.
-                let _ = request.send(result.clone());
-            }
-        }
+        Some(result)
     }
 
     /// Whether what was read is new and perhaps half written. No event told of it, so nobody has waited for its writer:
@@ -228,9 +245,7 @@ impl Reloader {
             });
             (before, mode, reading)
         });
-        let Ok((before, mode, reading)) = read.await else {
-            return Err(LoadError::SourceEnded);
-        };
+        let (before, mode, reading) = read.await.map_err(unfinished)?;
         let directory = self.directory();
         if before != mode && mode.is_degraded() {
             warn!(mtls.watch_mode = %mode, mtls.source = %directory.display(), "changes are noticed late");
@@ -247,8 +262,7 @@ impl Reloader {
         reading
     }
 
-    /// `None` when the runtime is going down.
-    async fn offer(&mut self, set: FileSet) -> Option<Outcome> {
+    async fn offer(&mut self, set: FileSet) -> Result<Outcome, LoadError> {
         let now = Instant::now();
         let patience = self.progress.patience(self.rhythm.grace, now);
         let fingerprint = set.fingerprint;
@@ -264,7 +278,7 @@ impl Reloader {
             let outcome = shared.offer(offer, patience, now);
             (outcome, shared.current().stands(now.into()))
         });
-        let (outcome, stands) = judged.await.ok()?;
+        let (outcome, stands) = judged.await.map_err(unfinished)?;
         let progress = &mut self.progress;
         if progress.offered != Some(fingerprint) {
             progress.unchanged = 0;
@@ -274,7 +288,7 @@ impl Reloader {
         progress.trust_held_since = outcome
             .trust_held
             .then(|| progress.trust_held_since.unwrap_or(now));
-        Some(outcome)
+        Ok(outcome)
     }
 
     /// Keeps the streak, and warns once in it: at once about what will not heal by itself, after the grace about what
@@ -289,12 +303,7 @@ impl Reloader {
             progress.warned = false;
             return;
         };
-        let since = *progress.failing_since.get_or_insert_with(Instant::now);
-        progress.failures = progress.failures.saturating_add(1);
-        if matches!(error, LoadError::UnstableFiles { .. }) {
-            progress.unchanged = 0;
-        }
-        progress.unchanged = progress.unchanged.saturating_add(1);
+        let since = progress.count(error);
         let lasting = !error.is_transient() || since.elapsed() >= self.rhythm.grace;
         let generation = self.shared.current().generation();
         if lasting && !progress.warned {
@@ -342,6 +351,16 @@ impl Progress {
                 .max(RETRY_FIRST)
         });
         retry.min(held)
+    }
+
+    /// Counts a failure; since when there have been any.
+    fn count(&mut self, error: &LoadError) -> Instant {
+        self.failures = self.failures.saturating_add(1);
+        if matches!(error, LoadError::UnstableFiles { .. }) {
+            self.unchanged = 0;
+        }
+        self.unchanged = self.unchanged.saturating_add(1);
+        *self.failing_since.get_or_insert_with(Instant::now)
     }
 
     fn patience(&self, grace: Duration, now: Instant) -> Patience {
@@ -399,6 +418,26 @@ pub(super) fn trust(set: &FileSet) -> TrustMaterial {
 
 fn found(file: &Result<FileContent, LoadError>) -> Result<&FileContent, LoadError> {
     file.as_ref().map_err(Clone::clone)
+}
+
+/// Why work on another thread has no result.
+pub(super) fn unfinished(error: JoinError) -> LoadError {
+    if error.is_panic() {
+        LoadError::ReloadPanicked
+    } else {
+        // The runtime is going down: nobody will ask again.
+        LoadError::SourceEnded
+    }
+}
+
+/// `None` if the future panicked.
+async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+    })
+    .await
 }
 
 /// Spreads polls by ±10 %, so that a fleet that started together does not read together.

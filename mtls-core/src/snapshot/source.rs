@@ -291,7 +291,7 @@ impl SourceBuilder {
         // The watches are armed before the source is handed out, so that its status tells how changes are noticed.
         let (armed, files) = (Arc::clone(&reloader.subscription), reloader.files.clone());
         let mode = spawn_blocking(move || reload::arm(&armed, &files)).await;
-        shared.set_watch_mode(mode.map_err(|_| LoadError::SourceEnded)?);
+        shared.set_watch_mode(mode.map_err(reload::unfinished)?);
         let handle = tokio::spawn(reloader.run());
         Ok(CredentialSource {
             shared,
@@ -325,7 +325,7 @@ impl SourceBuilder {
         loop {
             let (this, files) = (self.clone(), files.clone());
             let loaded = spawn_blocking(move || this.load_once(&files)).await;
-            let error = match loaded.map_err(|_| LoadError::SourceEnded)? {
+            let error = match loaded.map_err(reload::unfinished)? {
                 Ok(loaded) => return Ok(loaded),
                 Err(error) => error,
             };

@@ -29,7 +29,7 @@ async fn whoever_finds_the_files_changed_is_not_kept_waiting_for_the_failures_be
     let mut reloader = reloader(CredentialFiles::kubernetes(dir.path()), QUIET);
     let mut pause_after = async |key: &str| {
         dir.rename_over("tls.key", key);
-        reloader.check(Occasion::Quiet).await;
+        reloader.look(Occasion::Quiet).await;
         reloader.progress.pause(Duration::MAX, Instant::now())
     };
     let (one, other) = (ca.issue("/web"), ca.issue("/web"));
@@ -139,7 +139,7 @@ fn reloader(files: CredentialFiles, quiet: Duration) -> Reloader {
 impl Reloader {
     /// Looks once; the number of roots that are served then.
     async fn roots_after(&mut self, occasion: Occasion) -> usize {
-        self.check(occasion).await;
+        self.look(occasion).await;
         self.shared.current().trust().bundle().anchors().len()
     }
 }
@@ -207,7 +207,7 @@ async fn noise_holds_back_a_reload_no_longer_than_the_cap() {
     for n in 0.. {
         // Each look finds another file than the last.
         dir.write_in_place("ca.crt", format!("# {n}\n{whole}"));
-        reloader.check(Occasion::Timer).await;
+        reloader.look(Occasion::Timer).await;
         if reloader.progress.unsettled.is_none() {
             break;
         }
@@ -225,7 +225,7 @@ async fn while_the_files_cannot_be_read_a_held_trust_is_no_reason_to_hurry() {
     let (dir, _, _) = two_roots();
     let mut reloader = reloader(CredentialFiles::kubernetes(dir.path()), QUIET);
     dir.rename_over("ca.crt", TestCa::new("example.org").root_pem());
-    reloader.check(Occasion::Quiet).await;
+    reloader.look(Occasion::Quiet).await;
     assert!(reloader.progress.trust_held_since.is_some());
     tokio::time::advance(Duration::from_secs(60)).await;
     // As when every pass of reading finds something else.
