@@ -1,5 +1,6 @@
-//! Panics where files are read and judged, by a subscriber of the log that panics at a certain line. It is the process's
-//! only one, hence a binary of its own.
+//! Panics where files are read and judged, by a subscriber of the log that panics at a certain line.
+//!
+//! It is the only one of the process, hence a binary of its own.
 
 #![allow(
     clippy::expect_used,

@@ -96,7 +96,7 @@ pub(super) struct Ears {
 impl Ears {
     /// Takes what the watcher has to say.
     pub(super) fn hear(&self, event: &notify::Result<Event>) {
-        // A panic would end the watcher's thread. There is nothing in `dispatch` that ought to; if it does, one event is lost.
+        // A panic would end the watcher's thread. Nothing in `dispatch` ought to; if it does, one event is lost.
         guarded(|| self.dispatch(event));
     }
 

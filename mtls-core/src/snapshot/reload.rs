@@ -335,8 +335,8 @@ impl Reloader {
 impl Progress {
     /// The time until what is unfinished is looked at again; for ever, if nothing is.
     ///
-    /// Who finds something else than last time, or files that change while they are read, has met a writer at work, whose
-    /// end may be near: only what stays the same is asked for less and less often.
+    /// Who finds something else than last time, or files that change while they are read, has met a writer at work, and
+    /// its end may be near: only what stays the same is asked for less and less often.
     fn pause(&self, grace: Duration, now: Instant) -> Duration {
         let retry = match self.unchanged.checked_sub(1) {
             None => Duration::MAX,
