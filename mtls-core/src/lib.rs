@@ -49,6 +49,9 @@
 mod clock;
 mod error;
 mod files;
+#[cfg(feature = "__fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod identity;
 mod policy;
 mod reason;

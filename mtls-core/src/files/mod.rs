@@ -26,5 +26,7 @@ pub use format::FileFormat;
 pub use layout::{CredentialFiles, Layout};
 pub(crate) use pem::{bundle, chain, key};
 pub(crate) use read::FileContent;
+#[cfg(feature = "__fuzz")]
+pub(crate) use read::MAX_FILE_SIZE;
 pub(crate) use watch::Subscription;
 pub use watch::{PollCause, WatchMode};

@@ -44,8 +44,8 @@ impl FileContent {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn of(path: &str, bytes: &[u8]) -> Self {
+    #[cfg(any(test, feature = "__fuzz"))]
+    pub(crate) fn of(path: &str, bytes: &[u8]) -> Self {
         Self {
             path: PathBuf::from(path),
             bytes: Arc::new(Zeroizing::new(bytes.to_vec())),
@@ -211,7 +211,7 @@ fn unreadable(path: &Path, error: io::Error) -> LoadError {
 }
 
 /// A Kubernetes Secret or ConfigMap holds at most this much, and the bundle of a whole web PKI is a quarter of it.
-pub(super) const MAX_FILE_SIZE: u64 = 1024 * 1024;
+pub(crate) const MAX_FILE_SIZE: u64 = 1024 * 1024;
 
 #[cfg(test)]
 #[cfg(unix)]
