@@ -20,9 +20,10 @@ pub(super) fn refused(error: &LoadError, secret: &[u8]) {
     quotes_nothing(&text, secret);
 }
 
-/// All that an error tells anybody.
+/// All that an error tells of what was found. Its remedy is the same for everybody, and may be in the file by chance.
 pub(super) fn shown(error: &LoadError) -> String {
-    format!("{error:?} {} {}", Chained(error), error.remedy())
+    assert!(!error.remedy().is_empty());
+    format!("{error:?} {}", Chained(error))
 }
 
 /// Takes note of any other error of ours, of `input` bytes of which nothing is secret.
