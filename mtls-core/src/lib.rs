@@ -71,9 +71,9 @@ pub use identity::{
 pub use policy::{Authorizer, Denial, PatternError, Policy, PolicyError, SpiffePattern};
 pub use reason::Reason;
 pub use snapshot::{
-    Anchor, CaHints, Changes, CredentialMaterial, CredentialSource, Credentials, Expiry, Failure,
-    Health, OwnChain, Part, Publisher, Snapshot, SourceBuilder, Status, Trust, TrustBundle,
-    TrustMaterial,
+    Anchor, AnchorName, AnchorNames, CaHints, Changes, CredentialMaterial, CredentialSource,
+    Credentials, Expiry, Failure, Health, OwnChain, Part, Publisher, Snapshot, SourceBuilder,
+    Status, Trust, TrustBundle, TrustChange, TrustMaterial,
 };
 pub use tls::{
     Alert, ClientTls, ClientTlsBuilder, ConfigError, DangerousClientTlsBuilder, Expectation,

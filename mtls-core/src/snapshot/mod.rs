@@ -15,6 +15,7 @@ mod reload;
 mod source;
 mod status;
 mod trust;
+mod trust_change;
 
 pub use bundle::{Anchor, TrustBundle};
 pub use credentials::{CredentialMaterial, Credentials};
@@ -25,3 +26,4 @@ pub use publisher::Publisher;
 pub use source::{Changes, CredentialSource, SourceBuilder};
 pub use status::{Expiry, Failure, Health, Part, Status};
 pub use trust::{CaHints, Trust};
+pub use trust_change::{AnchorName, AnchorNames, TrustChange};

@@ -14,6 +14,7 @@ use super::generation::{Settings, Snapshot};
 use super::judge::{self, Offer, Patience, Verdict};
 use super::material::TrustMaterial;
 use super::status::{Failure, Record};
+use super::trust_change::TrustChange;
 use crate::clock;
 use crate::error::LoadError;
 use crate::files::{FileContent, WatchMode};
@@ -234,7 +235,14 @@ impl Shared {
         if !Arc::ptr_eq(&current.trust, &next.trust) {
             next.trust.verify_live_peers_of(&current.trust, now);
         }
+        let change = trust_change(&current, &next);
+        if let Some(change) = &change {
+            change.log();
+        }
         self.current.store(next);
+        if change.is_some() {
+            lock(&self.record).last_trust_change = change;
+        }
         Outcome {
             generation,
             errors,
@@ -307,24 +315,24 @@ fn snapshot(
 }
 
 fn log_rotation(old: &Snapshot, new: &Snapshot) {
-    let anchors = |snapshot: &Snapshot| -> Vec<String> {
-        snapshot
-            .trust
-            .bundle()
-            .anchors()
-            .iter()
-            .map(|a| a.subject().to_owned())
-            .collect()
-    };
     info!(
         mtls.generation = new.generation,
         mtls.serial = new.credentials.serial(),
         mtls.previous_serial = old.credentials.serial(),
         mtls.not_after = %new.credentials.validity().not_after,
         mtls.trust_changed = !Arc::ptr_eq(&old.trust, &new.trust),
-        mtls.anchors = ?anchors(new),
         "rotated"
     );
+}
+
+fn trust_change(old: &Snapshot, new: &Snapshot) -> Option<TrustChange> {
+    let (before, after) = (old.trust.bundle(), new.trust.bundle());
+    TrustChange::between(
+        before.anchors(),
+        after.anchors(),
+        new.generation,
+        new.loaded_at,
+    )
 }
 
 /// A panic while a lock was held cannot leave these values half written: each is replaced whole.

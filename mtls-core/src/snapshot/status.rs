@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::generation::Snapshot;
+use super::trust_change::TrustChange;
 use crate::error::{AnchorFault, LoadError};
 use crate::files::WatchMode;
 use crate::identity::{Timestamp, Validity};
@@ -22,6 +23,8 @@ pub struct Status {
     pub last_error: Option<Failure>,
     /// How changes are noticed; `None` for a source that is published to.
     pub watch: Option<WatchMode>,
+    /// The anchors that came and went when trust last changed; `None` if it never did.
+    pub last_trust_change: Option<TrustChange>,
     /// Whether every user of the machine can read the private key.
     pub key_world_readable: bool,
     /// The leaf, the intermediates and the trust anchors that are served, with their validity.
@@ -99,6 +102,7 @@ pub(crate) struct Record {
     pub(crate) failure: Option<Failure>,
     pub(crate) watch: Option<WatchMode>,
     pub(crate) key_world_readable: bool,
+    pub(crate) last_trust_change: Option<TrustChange>,
 }
 
 impl Record {
@@ -120,6 +124,7 @@ impl Record {
         Status {
             generation: snapshot.generation(),
             loaded_at: snapshot.loaded_at(),
+            last_trust_change: self.last_trust_change.clone(),
             last_check: self.last_check.unwrap_or(snapshot.loaded_at()),
             last_error: self.failure.clone(),
             watch: self.watch,

@@ -14,6 +14,7 @@
 mod failures;
 mod fixture;
 mod lifetime;
+mod status;
 mod swaps;
 mod trust;
 mod writers;
