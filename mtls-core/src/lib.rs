@@ -63,7 +63,7 @@ mod tls;
 mod verify;
 
 pub use error::{AnchorFault, Chained, LoadError};
-pub use files::{CredentialFiles, FileFormat, Layout, PollCause, WatchMode};
+pub use files::{CredentialFiles, FileFormat, Layout, PollCause, StuckMount, WatchMode};
 pub use identity::{
     KubernetesServiceAccount, MeshForm, PeerIdentity, SpiffeId, SpiffeIdError, Timestamp,
     TrustDomain, Validity,

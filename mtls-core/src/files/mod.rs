@@ -1,14 +1,17 @@
 //! What is on disk: which files, read whole and consistently, taken out of their PEM, and watched.
 //!
 //! From the outside in: [`CredentialFiles`] says which files make up a set, `file_set` reads them as of one moment,
-//! `pem` turns their bytes into certificates and a key, `format` names what they are instead, `watch` says when to read again. Whether what was read is any
-//! good is not known here.
+//! `pem` turns their bytes into certificates and a key, `format` names what they are instead, `watch` says when to read
+//! again, `mounts` which files will never be replaced. Whether what was read is any good is not known here.
 
 mod armor;
 mod file_set;
 mod format;
 mod layout;
 mod links;
+#[cfg(target_os = "linux")]
+mod mountinfo;
+mod mounts;
 mod pem;
 mod read;
 mod sniff;
@@ -24,6 +27,8 @@ mod fixture;
 pub(crate) use file_set::{FileSet, Fingerprint, is_atomic, read_set};
 pub use format::FileFormat;
 pub use layout::{CredentialFiles, Layout};
+pub use mounts::StuckMount;
+pub(crate) use mounts::stuck_mounts;
 pub(crate) use pem::{bundle, chain, key};
 pub(crate) use read::FileContent;
 #[cfg(feature = "__fuzz")]

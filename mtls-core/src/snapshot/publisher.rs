@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use rustls_pki_types::UnixTime;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use super::credentials::CredentialMaterial;
@@ -17,7 +18,7 @@ use super::status::{Failure, Record};
 use super::trust_change::TrustChange;
 use crate::clock;
 use crate::error::LoadError;
-use crate::files::{FileContent, WatchMode};
+use crate::files::{self, CredentialFiles, FileContent, StuckMount, WatchMode};
 use crate::identity::{Timestamp, TrustDomain};
 
 /// Publishes snapshots to a [`CredentialSource`](crate::CredentialSource): for material that does not come from files.
@@ -207,6 +208,30 @@ impl Shared {
                 mtls.source = %key.path().display(),
                 mtls.remedy = "chmod o-r, or `defaultMode: 0400` and an fsGroup on the volume",
                 "every user of the machine can read the private key"
+            );
+        }
+    }
+
+    /// Looks at what no reading of the files tells: whether they are mounted so that they are never replaced. Warns when
+    /// that begins.
+    pub(super) async fn look_around(&self, files: &CredentialFiles) {
+        let files = files.clone();
+        // If this fails the runtime is going down.
+        if let Ok(mounts) = spawn_blocking(move || files::stuck_mounts(&files)).await {
+            self.set_stuck_mounts(mounts);
+        }
+    }
+
+    fn set_stuck_mounts(&self, mounts: Vec<StuckMount>) {
+        let before = std::mem::replace(&mut lock(&self.record).stuck_mounts, mounts.clone());
+        let is_new = |mount: &&StuckMount| before.iter().all(|known| known.path != mount.path);
+        let mut new = mounts.iter().filter(is_new);
+        if let Some(first) = new.next() {
+            let others = new.map(|mount| format!(", {mount}"));
+            warn!(
+                mtls.mounts = %others.fold(first.to_string(), |all, other| all + &other),
+                mtls.remedy = first.remedy(),
+                "files that are replaced will not be seen"
             );
         }
     }

@@ -197,6 +197,7 @@ impl Reloader {
             Err(error) => Err(error),
         };
         self.note(result.as_ref().err());
+        self.shared.look_around(&self.files).await;
         self.shared.announce();
         Some(result)
     }

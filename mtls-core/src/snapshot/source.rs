@@ -292,6 +292,7 @@ impl SourceBuilder {
         let (armed, files) = (Arc::clone(&reloader.subscription), reloader.files.clone());
         let mode = spawn_blocking(move || reload::arm(&armed, &files)).await;
         shared.set_watch_mode(mode.map_err(reload::unfinished)?);
+        shared.look_around(&reloader.files).await;
         let handle = tokio::spawn(reloader.run());
         Ok(CredentialSource {
             shared,

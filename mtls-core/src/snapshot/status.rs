@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::generation::Snapshot;
 use super::trust_change::TrustChange;
 use crate::error::{AnchorFault, LoadError};
-use crate::files::WatchMode;
+use crate::files::{StuckMount, WatchMode};
 use crate::identity::{Timestamp, Validity};
 use crate::reason::Reason;
 
@@ -23,6 +23,8 @@ pub struct Status {
     pub last_error: Option<Failure>,
     /// How changes are noticed; `None` for a source that is published to.
     pub watch: Option<WatchMode>,
+    /// Files that will never be replaced, since they are mounted by themselves; known on Linux alone.
+    pub stuck_mounts: Vec<StuckMount>,
     /// The anchors that came and went when trust last changed; `None` if it never did.
     pub last_trust_change: Option<TrustChange>,
     /// Whether every user of the machine can read the private key.
@@ -40,7 +42,8 @@ pub struct Status {
 pub enum Health {
     /// What is on disk is served, and changes will be noticed.
     Healthy,
-    /// Still serving, but not what is on disk, or changes are noticed late.
+    /// Still serving, but not what is on disk; or changes are noticed late or, where a file is mounted by itself, never.
+    /// Something to be told of, and no reason to take traffic away.
     Degraded,
     /// Our own chain is not valid now, and peers refuse us; or no trust anchor is, and we refuse them.
     Expired,
@@ -102,6 +105,7 @@ pub(crate) struct Record {
     pub(crate) failure: Option<Failure>,
     pub(crate) watch: Option<WatchMode>,
     pub(crate) key_world_readable: bool,
+    pub(crate) stuck_mounts: Vec<StuckMount>,
     pub(crate) last_trust_change: Option<TrustChange>,
 }
 
@@ -116,7 +120,11 @@ impl Record {
         let deaf = self.watch.is_some_and(WatchMode::is_degraded);
         let health = if expired {
             Health::Expired
-        } else if self.failure.is_some() || deaf || snapshot.own_chain.is_err() {
+        } else if self.failure.is_some()
+            || deaf
+            || snapshot.own_chain.is_err()
+            || !self.stuck_mounts.is_empty()
+        {
             Health::Degraded
         } else {
             Health::Healthy
@@ -124,6 +132,7 @@ impl Record {
         Status {
             generation: snapshot.generation(),
             loaded_at: snapshot.loaded_at(),
+            stuck_mounts: self.stuck_mounts.clone(),
             last_trust_change: self.last_trust_change.clone(),
             last_check: self.last_check.unwrap_or(snapshot.loaded_at()),
             last_error: self.failure.clone(),

@@ -55,7 +55,7 @@ fn a_volume_that_is_unmounted_leaves_the_last_good_and_mounted_again_is_read() {
     });
 }
 
-/// Nothing can be read where the kernel shows the old file: what remains is the alarm.
+/// Nothing can be read where the kernel shows the old file: what remains is to say so, and the alarm.
 #[test]
 fn a_file_that_is_mounted_by_itself_stays_as_it_was_and_its_end_is_told_of() {
     let name = "mounts::a_file_that_is_mounted_by_itself_stays_as_it_was_and_its_end_is_told_of";
@@ -66,20 +66,29 @@ fn a_file_that_is_mounted_by_itself_stays_as_it_was_and_its_end_is_told_of() {
         let short = ca.issue_with(short);
         let volume = PlainDir::new(&short);
         let inside = PlainDir::empty();
-        for name in ["tls.crt", "tls.key", "ca.crt"] {
+        for name in FILES {
             inside.write_in_place(name, "");
-            let (from, to) = (volume.file(name), inside.file(name));
-            run("mount", &["--bind".as_ref(), from.as_ref(), to.as_ref()]);
+            bind(&volume.file(name), &inside.file(name));
         }
         let rhythm = builder().poll_interval(SHORT).grace(Duration::ZERO);
         let source = watch_with(rhythm, inside.path()).await;
-        assert_eq!(source.status().health, Health::Healthy);
+        let status = source.status();
+        assert_eq!(status.health, Health::Degraded);
+        let paths: Vec<_> = status.stuck_mounts.iter().map(|m| &m.path).collect();
+        assert_eq!(paths, FILES.map(|name| inside.file(name)).each_ref());
+        assert!(status.stuck_mounts.iter().all(|mount| !mount.is_outdated));
+
         volume.rotate(&ca.issue("/web"));
         assert_eq!(
             reload(&source).await,
             1,
             "the file of before is what is there"
         );
+        let status = source.status();
+        assert!(status.stuck_mounts.iter().all(|mount| mount.is_outdated));
+        assert_eq!(log.count(tracing::Level::WARN, "will not be seen"), 1);
+        assert_eq!(log.count(tracing::Level::WARN, "mount the directory"), 1);
+
         until("expired", || source.status().health == Health::Expired).await;
         until("an error", || source.status().last_error.is_some()).await;
         let failure = source.status().last_error.unwrap();
@@ -89,12 +98,42 @@ fn a_file_that_is_mounted_by_itself_stays_as_it_was_and_its_end_is_told_of() {
             1
         );
         assert_eq!(source.current().credentials().serial(), short.serial());
-        drop(source);
-        for name in ["tls.crt", "tls.key", "ca.crt"] {
+
+        for name in FILES {
             unmount(&inside.file(name));
         }
+        put(inside.path(), &ca.issue("/web"));
+        until("healthy", || source.status().health == Health::Healthy).await;
+        assert!(source.status().stuck_mounts.is_empty());
     });
 }
+
+#[test]
+fn files_whose_directory_is_mounted_are_not_taken_to_be_stuck() {
+    let name = "mounts::files_whose_directory_is_mounted_are_not_taken_to_be_stuck";
+    alone(name, As::Root, async {
+        let (log, _guard) = Log::start();
+        let ca = TestCa::new("example.org");
+        let volume = PlainDir::new(&ca.issue("/web"));
+        let inside = PlainDir::empty();
+        bind(volume.path(), inside.path());
+        let source = watch_with(builder().poll_interval(SHORT), inside.path()).await;
+        volume.rotate(&ca.issue("/web"));
+        assert_eq!(reload(&source).await, 2);
+        let status = source.status();
+        assert!(status.stuck_mounts.is_empty(), "{status:?}");
+        assert_eq!(status.health, Health::Healthy, "{status:?}");
+        assert_eq!(log.warnings(), 0);
+        drop(source);
+        unmount(inside.path());
+    });
+}
+
+fn bind(from: &Path, to: &Path) {
+    run("mount", &["--bind".as_ref(), from.as_ref(), to.as_ref()]);
+}
+
+const FILES: [&str; 3] = ["tls.crt", "tls.key", "ca.crt"];
 
 /// A rename does not lead from one file system to another.
 fn write(volume: &Path, issued: &mtls_core::testing::Issued) {
