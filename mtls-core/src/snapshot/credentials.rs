@@ -10,6 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::story::LeafSummary;
 use super::trust::Trust;
 use crate::error::LoadError;
 use crate::identity::certificate::{Certificate, hex};
@@ -205,6 +206,10 @@ impl Credentials {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         hex(&self.leaf.sha256)
+    }
+
+    pub(crate) fn leaf_summary(&self) -> LeafSummary {
+        LeafSummary::from(&self.leaf)
     }
 
     /// When the leaf is valid.

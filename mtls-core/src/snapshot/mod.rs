@@ -14,6 +14,7 @@ mod publisher;
 mod reload;
 mod source;
 mod status;
+mod story;
 mod trust;
 mod trust_change;
 
@@ -25,5 +26,6 @@ pub(crate) use publisher::Current;
 pub use publisher::Publisher;
 pub use source::{Changes, CredentialSource, SourceBuilder};
 pub use status::{Expiry, Failure, Health, Part, Status};
+pub use story::{LeafSummary, NotServed};
 pub use trust::{CaHints, Trust};
 pub use trust_change::{AnchorName, AnchorNames, TrustChange};

@@ -96,18 +96,16 @@ impl Publisher {
         let settings = Arc::new(settings);
         let snapshot = snapshot(verdict, FIRST_GENERATION, &settings, now);
         let (generation, announced) = watch::channel(FIRST_GENERATION);
+        let record = Record::of(&snapshot);
         let current = Current {
             snapshot: ArcSwap::from_pointee(snapshot),
             generation: AtomicU64::new(FIRST_GENERATION),
             announced,
         };
         let shared = Shared {
+            record: Mutex::new(record),
             current: Arc::new(current),
             generation,
-            record: Mutex::new(Record {
-                last_check: Some(now.into()),
-                ..Record::default()
-            }),
             writer: Mutex::new(()),
             settings,
         };
@@ -157,9 +155,9 @@ impl Current {
         self.announced.clone()
     }
 
-    fn store(&self, next: Snapshot) {
+    fn store(&self, next: Arc<Snapshot>) {
         let generation = next.generation;
-        self.snapshot.store(Arc::new(next));
+        self.snapshot.store(next);
         self.generation.store(generation, Ordering::Release);
     }
 }
@@ -241,9 +239,20 @@ impl Shared {
     pub(super) fn offer(&self, offer: Offer, patience: Patience, now: UnixTime) -> Outcome {
         let _writer = lock(&self.writer);
         let current = self.current();
+        let found = offer
+            .credentials
+            .as_ref()
+            .and_then(|found| found.as_ref().ok());
+        let found = found.and_then(CredentialMaterial::leaf_summary);
         let mut verdict = judge::next(&self.settings, &current, offer, patience, now);
         let errors = std::mem::take(&mut verdict.errors);
         let trust_held = verdict.trust_held;
+        lock(&self.record).find(
+            found,
+            &verdict.credentials.leaf_summary(),
+            &errors,
+            now.into(),
+        );
         let unchanged = Arc::ptr_eq(&verdict.credentials, &current.credentials)
             && Arc::ptr_eq(&verdict.trust, &current.trust)
             && verdict.own_chain.is_ok() == current.own_chain.is_ok();
@@ -264,9 +273,15 @@ impl Shared {
         if let Some(change) = &change {
             change.log();
         }
-        self.current.store(next);
+        let is_new_leaf = !Arc::ptr_eq(&next.credentials, &current.credentials);
+        let next = Arc::new(next);
+        self.current.store(Arc::clone(&next));
+        let mut record = lock(&self.record);
+        if is_new_leaf {
+            record.serve(&next);
+        }
         if change.is_some() {
-            lock(&self.record).last_trust_change = change;
+            record.last_trust_change = change;
         }
         Outcome {
             generation,

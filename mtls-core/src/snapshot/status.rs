@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use super::generation::Snapshot;
+use super::story::{LeafSummary, NotServed};
 use super::trust_change::TrustChange;
 use crate::error::{AnchorFault, LoadError};
 use crate::files::{StuckMount, WatchMode};
 use crate::identity::{Timestamp, Validity};
 use crate::reason::Reason;
 
-/// How a source is doing, at one moment.
+/// How a source is doing, at one moment. It prints as a few lines, one for each thing that an operator asks; nothing in it is
+/// secret.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Status {
@@ -17,6 +19,12 @@ pub struct Status {
     pub generation: u64,
     /// When it was loaded.
     pub loaded_at: Timestamp,
+    /// The leaf that is served.
+    pub leaf: LeafSummary,
+    /// Since when that leaf is served.
+    pub leaf_since: Timestamp,
+    /// What was found last and is not served, and why; `None` when what was found is what is served.
+    pub not_served: Option<NotServed>,
     /// When the source was last read, whatever came of it.
     pub last_check: Timestamp,
     /// What was wrong at the last check; `None` when what is on disk is what is served.
@@ -106,10 +114,40 @@ pub(crate) struct Record {
     pub(crate) watch: Option<WatchMode>,
     pub(crate) key_world_readable: bool,
     pub(crate) stuck_mounts: Vec<StuckMount>,
+    /// Since when the leaf is served; `None` for as long as the source.
+    pub(crate) leaf_since: Option<Timestamp>,
+    pub(crate) not_served: Option<NotServed>,
     pub(crate) last_trust_change: Option<TrustChange>,
 }
 
 impl Record {
+    /// Of a source that begins with this.
+    pub(crate) fn of(first: &Snapshot) -> Self {
+        let mut record = Self {
+            last_check: Some(first.loaded_at()),
+            ..Self::default()
+        };
+        record.serve(first);
+        record
+    }
+
+    /// Notes that a snapshot has a leaf that the one before did not have.
+    pub(crate) fn serve(&mut self, snapshot: &Snapshot) {
+        self.leaf_since = Some(snapshot.loaded_at());
+    }
+
+    /// Notes what of an offer is not served: the leaf that was found, the one that is served, what was wrong.
+    pub(crate) fn find(
+        &mut self,
+        found: Option<LeafSummary>,
+        served: &LeafSummary,
+        faults: &[LoadError],
+        now: Timestamp,
+    ) {
+        let before = self.not_served.take();
+        self.not_served = NotServed::after(before.as_ref(), found, served, faults, now);
+    }
+
     pub(crate) fn status(&self, snapshot: &Snapshot, now: Timestamp) -> Status {
         let expiries = expiries(snapshot);
         let valid = |expiry: &&Expiry| expiry.validity.contains(now);
@@ -132,6 +170,9 @@ impl Record {
         Status {
             generation: snapshot.generation(),
             loaded_at: snapshot.loaded_at(),
+            leaf: snapshot.credentials().leaf_summary(),
+            leaf_since: self.leaf_since.unwrap_or(snapshot.loaded_at()),
+            not_served: self.not_served.clone(),
             stuck_mounts: self.stuck_mounts.clone(),
             last_trust_change: self.last_trust_change.clone(),
             last_check: self.last_check.unwrap_or(snapshot.loaded_at()),

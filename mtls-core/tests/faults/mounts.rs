@@ -77,6 +77,7 @@ fn a_file_that_is_mounted_by_itself_stays_as_it_was_and_its_end_is_told_of() {
         let paths: Vec<_> = status.stuck_mounts.iter().map(|m| &m.path).collect();
         assert_eq!(paths, FILES.map(|name| inside.file(name)).each_ref());
         assert!(status.stuck_mounts.iter().all(|mount| !mount.is_outdated));
+        assert!(status.to_string().contains("never updated"), "{status}");
 
         volume.rotate(&ca.issue("/web"));
         assert_eq!(
@@ -121,8 +122,8 @@ fn files_whose_directory_is_mounted_are_not_taken_to_be_stuck() {
         volume.rotate(&ca.issue("/web"));
         assert_eq!(reload(&source).await, 2);
         let status = source.status();
-        assert!(status.stuck_mounts.is_empty(), "{status:?}");
-        assert_eq!(status.health, Health::Healthy, "{status:?}");
+        assert!(status.stuck_mounts.is_empty(), "{status}");
+        assert_eq!(status.health, Health::Healthy, "{status}");
         assert_eq!(log.warnings(), 0);
         drop(source);
         unmount(inside.path());

@@ -29,7 +29,8 @@ fn pieces(issued: &Issued) -> Vec<String> {
 }
 
 fn shown(source: &CredentialSource, refused: Option<&LoadError>) -> String {
-    let mut shown = format!("{source:?} {:?} {:?}", source.current(), source.status());
+    let status = source.status();
+    let mut shown = format!("{source:?} {:?} {status:?} {status}", source.current());
     if let Some(refused) = refused {
         shown += &format!("{refused:?} {refused} {}", Chained(refused));
     }

@@ -1,9 +1,73 @@
-//! What a status tells of trust that changed.
+//! What a status tells: what is served, what is not and why, and what changed.
 
 use crate::fixture::*;
-use mtls_core::testing::{MountedDir, TestCa};
-use mtls_core::{Health, TrustMaterial};
+use mtls_core::testing::{Broken, LeafOptions, MountedDir, TestCa};
+use mtls_core::{Health, Reason, TrustMaterial};
 use tracing::Level;
+
+#[tokio::test]
+async fn what_was_found_and_is_not_served_is_told_with_the_reason() {
+    let ca = TestCa::new("example.org");
+    let web = ca.issue("/web");
+    let dir = MountedDir::new(&web);
+    let source = watch(dir.path()).await;
+    let served = source.status();
+    assert_eq!(served.leaf.serial, web.serial());
+    assert_eq!(
+        served.leaf.fingerprint,
+        source.current().credentials().fingerprint()
+    );
+    assert!(served.not_served.is_none());
+    assert!(!served.to_string().contains("not served"), "{served}");
+
+    let expired = ca.issue_with(LeafOptions::service("/web").expired());
+    dir.rotate(&expired);
+    let refused = refused_reload(&source).await;
+    refused_reload(&source).await;
+    let status = source.status();
+    assert_eq!(status.leaf, served.leaf);
+    assert_eq!(status.leaf_since, served.leaf_since);
+    let not_served = status.not_served.as_ref().unwrap();
+    let found = not_served.leaf.as_ref().unwrap();
+    assert_eq!(found.serial, expired.serial());
+    let reasons: Vec<_> = not_served.faults.iter().map(|f| f.reason()).collect();
+    assert_eq!(reasons, [Reason::Expired]);
+    assert_eq!(refused.reason(), Reason::Expired);
+    let text = status.to_string();
+    for expected in [
+        "degraded".to_owned(),
+        format!("leaf: serial {}", web.serial()),
+        format!("not served: leaf serial {}", expired.serial()),
+    ] {
+        assert!(text.contains(&expected), "no `{expected}` in:\n{text}");
+    }
+
+    // A key of another leaf: the chain is named all the same.
+    Broken::KeyMismatch.write(&ca, &dir);
+    refused_reload(&source).await;
+    let not_served = source.status().not_served.unwrap();
+    assert_ne!(not_served.leaf.as_ref().unwrap(), found);
+    assert_eq!(not_served.faults[0].reason(), Reason::KeyMismatch);
+
+    // Nothing was found that could be named.
+    dir.rotate_files(&[]);
+    refused_reload(&source).await;
+    let status = source.status();
+    let not_served = status.not_served.as_ref().unwrap();
+    assert_eq!(not_served.leaf, None);
+    let [chain, bundle] = &not_served.faults[..] else {
+        panic!("{not_served:?}")
+    };
+    for missing in [chain, bundle] {
+        assert_eq!(missing.reason(), Reason::FileMissing);
+        let text = status.to_string();
+        assert_eq!(text.matches(&missing.to_string()).count(), 1, "{text}");
+    }
+
+    dir.rotate(&ca.issue("/web"));
+    assert_eq!(reload(&source).await, 2);
+    assert!(source.status().not_served.is_none());
+}
 
 #[tokio::test]
 async fn anchors_that_come_and_go_are_listed_and_that_trust_narrows_is_warned_of() {
@@ -41,6 +105,8 @@ async fn anchors_that_come_and_go_are_listed_and_that_trust_narrows_is_warned_of
     assert_eq!(log.count(Level::WARN, "trust narrowed"), 1);
     assert_eq!(log.count(Level::WARN, &fingerprint), 1);
     assert_eq!(log.warnings(), 1);
+    let text = source.status().to_string();
+    assert!(text.contains(&fingerprint), "{text}");
 }
 
 #[tokio::test]
