@@ -72,8 +72,8 @@ pub use policy::{Authorizer, Denial, PatternError, Policy, PolicyError, SpiffePa
 pub use reason::Reason;
 pub use snapshot::{
     Anchor, AnchorName, AnchorNames, CaHints, Changes, CredentialMaterial, CredentialSource,
-    Credentials, Expiry, Failure, Health, LeafSummary, NotServed, OwnChain, Part, Publisher,
-    Snapshot, SourceBuilder, Status, Trust, TrustBundle, TrustChange, TrustMaterial,
+    Credentials, Expiry, Failure, Health, LateRenewal, LeafSummary, NotServed, OwnChain, Part,
+    Publisher, Snapshot, SourceBuilder, Status, Trust, TrustBundle, TrustChange, TrustMaterial,
 };
 pub use tls::{
     Alert, ClientTls, ClientTlsBuilder, ConfigError, DangerousClientTlsBuilder, Expectation,

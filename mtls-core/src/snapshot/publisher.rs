@@ -210,14 +210,15 @@ impl Shared {
         }
     }
 
-    /// Looks at what no reading of the files tells: whether they are mounted so that they are never replaced. Warns when
-    /// that begins.
+    /// Looks at what no reading of the files tells: whether they are mounted so that they never change, and whether a
+    /// renewal is late. Warns when that begins.
     pub(super) async fn look_around(&self, files: &CredentialFiles) {
         let files = files.clone();
         // If this fails the runtime is going down.
         if let Ok(mounts) = spawn_blocking(move || files::stuck_mounts(&files)).await {
             self.set_stuck_mounts(mounts);
         }
+        self.warn_of_late_renewal(clock::now().into());
     }
 
     fn set_stuck_mounts(&self, mounts: Vec<StuckMount>) {
@@ -230,6 +231,21 @@ impl Shared {
                 mtls.mounts = %others.fold(first.to_string(), |all, other| all + &other),
                 mtls.remedy = first.remedy(),
                 "files that are replaced will not be seen"
+            );
+        }
+    }
+
+    fn warn_of_late_renewal(&self, now: Timestamp) {
+        let leaf = self.current().credentials.leaf_summary();
+        let late = lock(&self.record).late_to_warn_of(&leaf, now);
+        if let Some(late) = late {
+            warn!(
+                mtls.serial = leaf.serial,
+                mtls.not_after = %late.not_after,
+                mtls.renewal_expected = %late.expected,
+                mtls.renewals_seen = late.renewals_seen,
+                mtls.remedy = late.remedy(),
+                "our certificate should have been renewed by now"
             );
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::generation::Snapshot;
+use super::renewal::{History, LateRenewal};
 use super::story::{LeafSummary, NotServed};
 use super::trust_change::TrustChange;
 use crate::error::{AnchorFault, LoadError};
@@ -33,6 +34,8 @@ pub struct Status {
     pub watch: Option<WatchMode>,
     /// Files that will never be replaced, since they are mounted by themselves; known on Linux alone.
     pub stuck_mounts: Vec<StuckMount>,
+    /// That our leaf should have been replaced by now.
+    pub late_renewal: Option<LateRenewal>,
     /// The anchors that came and went when trust last changed; `None` if it never did.
     pub last_trust_change: Option<TrustChange>,
     /// Whether every user of the machine can read the private key.
@@ -50,8 +53,8 @@ pub struct Status {
 pub enum Health {
     /// What is on disk is served, and changes will be noticed.
     Healthy,
-    /// Still serving, but not what is on disk; or changes are noticed late or, where a file is mounted by itself, never.
-    /// Something to be told of, and no reason to take traffic away.
+    /// Still serving, but not what is on disk; or changes are noticed late or, where a file is mounted by itself, never; or a
+    /// new certificate is overdue. Something to be told of, and no reason to take traffic away.
     Degraded,
     /// Our own chain is not valid now, and peers refuse us; or no trust anchor is, and we refuse them.
     Expired,
@@ -114,6 +117,9 @@ pub(crate) struct Record {
     pub(crate) watch: Option<WatchMode>,
     pub(crate) key_world_readable: bool,
     pub(crate) stuck_mounts: Vec<StuckMount>,
+    pub(crate) history: History,
+    /// The leaf whose late renewal was warned of.
+    pub(crate) warned_late: Option<LeafSummary>,
     /// Since when the leaf is served; `None` for as long as the source.
     pub(crate) leaf_since: Option<Timestamp>,
     pub(crate) not_served: Option<NotServed>,
@@ -133,7 +139,20 @@ impl Record {
 
     /// Notes that a snapshot has a leaf that the one before did not have.
     pub(crate) fn serve(&mut self, snapshot: &Snapshot) {
-        self.leaf_since = Some(snapshot.loaded_at());
+        let now = snapshot.loaded_at();
+        self.history.replace(snapshot.credentials().validity(), now);
+        self.leaf_since = Some(now);
+    }
+
+    /// That the renewal of this leaf is late, told once for each leaf.
+    pub(crate) fn late_to_warn_of(
+        &mut self,
+        leaf: &LeafSummary,
+        now: Timestamp,
+    ) -> Option<LateRenewal> {
+        let late = self.history.late(now)?;
+        let before = self.warned_late.replace(leaf.clone());
+        (before.as_ref() != Some(leaf)).then_some(late)
     }
 
     /// Notes what of an offer is not served: the leaf that was found, the one that is served, what was wrong.
@@ -156,12 +175,14 @@ impl Record {
             .partition(|expiry| expiry.part == Part::Anchor);
         let expired = !own.iter().all(valid) || !anchors.iter().any(valid);
         let deaf = self.watch.is_some_and(WatchMode::is_degraded);
+        let late_renewal = self.history.late(now);
         let health = if expired {
             Health::Expired
         } else if self.failure.is_some()
             || deaf
             || snapshot.own_chain.is_err()
             || !self.stuck_mounts.is_empty()
+            || late_renewal.is_some()
         {
             Health::Degraded
         } else {
@@ -174,6 +195,7 @@ impl Record {
             leaf_since: self.leaf_since.unwrap_or(snapshot.loaded_at()),
             not_served: self.not_served.clone(),
             stuck_mounts: self.stuck_mounts.clone(),
+            late_renewal,
             last_trust_change: self.last_trust_change.clone(),
             last_check: self.last_check.unwrap_or(snapshot.loaded_at()),
             last_error: self.failure.clone(),

@@ -138,6 +138,9 @@ impl fmt::Display for Status {
         if let Some(found) = &self.not_served {
             found.write_beside(self.last_error.as_ref(), f)?;
         }
+        if let Some(late) = &self.late_renewal {
+            write!(f, "\nlate renewal: {late}; remedy: {}", late.remedy())?;
+        }
         for mount in &self.stuck_mounts {
             write!(f, "\nnever updated: {mount}; remedy: {}", mount.remedy())?;
         }

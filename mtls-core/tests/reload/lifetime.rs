@@ -152,7 +152,9 @@ async fn a_leaf_that_expires_while_it_is_served_is_told_of() {
         .poll_interval(Duration::from_millis(50))
         .grace(Duration::ZERO);
     let source = watch_with(rhythm, dir.path()).await;
-    assert_eq!(source.status().health, Health::Healthy);
+    // Of its hour but three seconds are left.
+    assert_eq!(source.status().health, Health::Degraded);
+    assert!(source.status().late_renewal.is_some());
     until("expired", || source.status().health == Health::Expired).await;
     until("an error", || source.status().last_error.is_some()).await;
     let failure = source.status().last_error.unwrap();
@@ -162,7 +164,9 @@ async fn a_leaf_that_expires_while_it_is_served_is_told_of() {
     dir.rotate(&ca.issue("/web"));
     until("healthy", || source.status().health == Health::Healthy).await;
     assert!(source.status().last_error.is_none());
-    assert_eq!(log.warnings(), 1);
+    assert_eq!(source.status().late_renewal, None);
+    assert_eq!(log.count(Level::WARN, "should have been renewed"), 1);
+    assert_eq!(log.warnings(), 2);
 }
 
 #[tokio::test]

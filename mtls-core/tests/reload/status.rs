@@ -1,9 +1,60 @@
-//! What a status tells: what is served, what is not and why, and what changed.
+//! What a status tells: what is served, what is not and why, what changed, and what is late.
+
+use std::time::{Duration, SystemTime};
 
 use crate::fixture::*;
-use mtls_core::testing::{Broken, LeafOptions, MountedDir, TestCa};
+use mtls_core::testing::{Broken, Issued, LeafOptions, MountedDir, TestCa};
 use mtls_core::{Health, Reason, TrustMaterial};
 use tracing::Level;
+
+/// A leaf whose lifetime of a thousand minutes has come to this age, in thousandths.
+fn aged(ca: &TestCa, age: u64) -> Issued {
+    let minutes = |count| Duration::from_secs(60 * count);
+    let now = SystemTime::now();
+    let (from, until) = (now - minutes(age), now + minutes(1000 - age));
+    ca.issue_with(LeafOptions::service("/web").validity(from, until))
+}
+
+#[tokio::test]
+async fn a_leaf_that_is_older_than_those_before_it_became_is_told_of_once_until_it_is_replaced() {
+    let (log, _guard) = Log::start();
+    let warnings = || log.count(Level::WARN, "should have been renewed");
+    let ca = TestCa::new("example.org");
+    let dir = MountedDir::new(&aged(&ca, 600));
+    let source = watch(dir.path()).await;
+    assert_eq!(source.status().late_renewal, None, "no habit is known yet");
+    // Replaced at 60 %, so that is the habit.
+    dir.rotate(&aged(&ca, 590));
+    assert_eq!(reload(&source).await, 2);
+    assert_eq!(source.status().health, Health::Healthy);
+    assert_eq!(warnings(), 0);
+
+    let old = aged(&ca, 580);
+    dir.rotate(&old);
+    assert_eq!(reload(&source).await, 3);
+    assert_eq!(source.status().late_renewal, None);
+    // The clock cannot be turned, so the next comes as old as it is late.
+    let late = aged(&ca, 710);
+    dir.rotate(&late);
+    assert_eq!(reload(&source).await, 4);
+    for _ in 0..3 {
+        reload(&source).await;
+        let status = source.status();
+        assert_eq!(status.health, Health::Degraded);
+        let told = status.late_renewal.as_ref().unwrap();
+        assert!(told.expected < status.last_check && status.last_check < told.not_after);
+        assert_eq!(told.not_after, status.leaf.validity.not_after);
+        assert_eq!(told.renewals_seen, 2);
+        assert!(status.to_string().contains("late renewal"), "{status}");
+        assert_eq!(warnings(), 1);
+    }
+
+    dir.rotate(&aged(&ca, 0));
+    assert_eq!(reload(&source).await, 5);
+    assert_eq!(source.status().health, Health::Healthy);
+    assert_eq!(source.status().late_renewal, None);
+    assert_eq!(log.warnings(), 1);
+}
 
 #[tokio::test]
 async fn what_was_found_and_is_not_served_is_told_with_the_reason() {
