@@ -1,5 +1,6 @@
 //! A chain, its key and its trust bundle, the same in every run. The key is a throw-away: it was made for this.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use rustls::crypto::CryptoProvider;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
-use crate::snapshot::{CaHints, Trust, TrustBundle};
+use crate::snapshot::{CaHints, OwnChain, Settings, Trust, TrustBundle, TrustParts};
 use crate::tls::provider;
 
 pub(super) const CHAIN: &str = include_str!("pieces/chain.pem");
@@ -43,8 +44,19 @@ pub(super) fn trust() -> Option<&'static Trust> {
         let domain = "example.org".parse().expect("a trust domain");
         let bundle = TrustBundle::new(Some(domain), vec![root], "bundle".into(), now().into())
             .expect("the piece is a trust anchor");
-        let algorithms = provider()?.signature_verification_algorithms;
-        Some(Trust::new(bundle, algorithms, CaHints::Send))
+        let parts = TrustParts {
+            local: bundle,
+            federated: BTreeMap::new(),
+            aliases: Arc::default(),
+        };
+        let settings = Settings {
+            provider: Arc::clone(provider()?),
+            trust_domain: None,
+            own_chain: OwnChain::default(),
+            hints: CaHints::default(),
+            names_from: BTreeSet::new(),
+        };
+        Some(Trust::new(parts, &settings))
     };
     TRUST.get_or_init(make).as_ref()
 }

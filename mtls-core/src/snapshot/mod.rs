@@ -21,6 +21,8 @@ mod trust_change;
 
 pub use bundle::{Anchor, TrustBundle};
 pub use credentials::{CredentialMaterial, Credentials};
+#[cfg(feature = "__fuzz")]
+pub(crate) use generation::Settings;
 pub use generation::{OwnChain, Snapshot};
 pub use material::TrustMaterial;
 pub(crate) use publisher::Current;
@@ -29,5 +31,7 @@ pub use renewal::LateRenewal;
 pub use source::{Changes, CredentialSource, SourceBuilder};
 pub use status::{Expiry, Failure, Health, Part, Status};
 pub use story::{LeafSummary, NotServed};
+#[cfg(feature = "__fuzz")]
+pub(crate) use trust::TrustParts;
 pub use trust::{CaHints, Trust};
 pub use trust_change::{AnchorName, AnchorNames, TrustChange};

@@ -382,13 +382,11 @@ fn log_rotation(old: &Snapshot, new: &Snapshot) {
 }
 
 fn trust_change(old: &Snapshot, new: &Snapshot) -> Option<TrustChange> {
-    let (before, after) = (old.trust.bundle(), new.trust.bundle());
-    TrustChange::between(
-        before.anchors(),
-        after.anchors(),
-        new.generation,
-        new.loaded_at,
-    )
+    if Arc::ptr_eq(&old.trust, &new.trust) {
+        return None;
+    }
+    let anchors = |snapshot: &Snapshot| snapshot.trust.anchors().cloned().collect::<Vec<_>>();
+    TrustChange::between(&anchors(old), &anchors(new), new.generation, new.loaded_at)
 }
 
 /// A panic while a lock was held cannot leave these values half written: each is replaced whole.

@@ -169,11 +169,11 @@ impl Record {
 
     pub(crate) fn status(&self, snapshot: &Snapshot, now: Timestamp) -> Status {
         let expiries = expiries(snapshot);
-        let valid = |expiry: &&Expiry| expiry.validity.contains(now);
-        let (anchors, own): (Vec<_>, Vec<_>) = expiries
-            .iter()
-            .partition(|expiry| expiry.part == Part::Anchor);
-        let expired = !own.iter().all(valid) || !anchors.iter().any(valid);
+        let mut own = snapshot.credentials().validities().map(|(_, span)| span);
+        // Of the local bundle: another domain's that is past its time costs us that domain's peers and no more.
+        let mut anchors = snapshot.trust().bundle().anchors().iter();
+        let expired = !own.all(|span| span.contains(now))
+            || !anchors.any(|anchor| anchor.validity().contains(now));
         let deaf = self.watch.is_some_and(WatchMode::is_degraded);
         let late_renewal = self.history.late(now);
         let health = if expired {
@@ -202,7 +202,7 @@ impl Record {
             watch: self.watch,
             key_world_readable: self.key_world_readable,
             expiries,
-            skipped_anchors: snapshot.trust().bundle().skipped().to_vec(),
+            skipped_anchors: snapshot.trust().skipped().cloned().collect(),
             health,
         }
     }
@@ -226,16 +226,11 @@ fn expiries(snapshot: &Snapshot) -> Vec<Expiry> {
                     validity,
                 }
             });
-    let anchors = snapshot
-        .trust()
-        .bundle()
-        .anchors()
-        .iter()
-        .map(|anchor| Expiry {
-            part: Part::Anchor,
-            subject: anchor.subject().to_owned(),
-            validity: anchor.validity(),
-        });
+    let anchors = snapshot.trust().anchors().map(|anchor| Expiry {
+        part: Part::Anchor,
+        subject: anchor.subject().to_owned(),
+        validity: anchor.validity(),
+    });
     own.chain(anchors).collect()
 }
 

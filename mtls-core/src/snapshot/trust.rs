@@ -9,6 +9,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::bundle::{Anchor, TrustBundle};
 use super::generation::Settings;
+use crate::error::AnchorFault;
 use crate::identity::{PeerIdentity, SpiffeId, TrustDomain, Verified, profile};
 use crate::verify::chain::{self, PresentedChain, Scope};
 use crate::verify::{CacheUse, ChainError, ChainFault, Role, VerifiedPeer, VerifiedPeers};
@@ -94,8 +95,16 @@ impl Trust {
 
     /// Every anchor, of whatever trust domain.
     pub(crate) fn anchors(&self) -> impl Iterator<Item = &Anchor> {
-        let bundles = std::iter::once(&self.parts.local).chain(self.federated());
-        bundles.flat_map(TrustBundle::anchors)
+        self.bundles().flat_map(TrustBundle::anchors)
+    }
+
+    /// What is in the bundles and is not, or not yet, used.
+    pub(crate) fn skipped(&self) -> impl Iterator<Item = &AnchorFault> {
+        self.bundles().flat_map(TrustBundle::skipped)
+    }
+
+    fn bundles(&self) -> impl Iterator<Item = &TrustBundle> {
+        std::iter::once(&self.parts.local).chain(self.federated())
     }
 
     /// Verifies a chain, leaf first, or remembers that this very chain was verified for this role; the holder has yet to
