@@ -8,6 +8,7 @@ use std::{fs, io};
 use super::preset::{Bundle, PRESETS, Preset};
 use super::{Chosen, CredentialFiles, Layout};
 use crate::error::LoadError;
+use crate::identity::certificate::printable;
 
 /// The one layout in `dir`; its bundle is the one given, if one is.
 pub(super) fn detect(dir: &Path, bundle: Option<PathBuf>) -> Result<CredentialFiles, LoadError> {
@@ -166,7 +167,8 @@ fn found_names(dir: &Path) -> Result<String, LoadError> {
     };
     let names = entries
         .flatten()
-        .map(|entry| format!("`{}`", entry.file_name().to_string_lossy()));
+        // Whoever may write there could forge a line of our log by a name.
+        .map(|entry| format!("`{}`", printable(&entry.file_name().to_string_lossy())));
     let names: BTreeSet<_> = names.collect();
     Ok(bounded(names.into_iter().collect()))
 }
