@@ -4,9 +4,10 @@ use std::{fmt, iter};
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, GeneralSubtree,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SerialNumber,
 };
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{AlgorithmIdentifier, CertificateDer};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::issued::Issued;
 use super::key::KeyKind;
@@ -172,6 +173,32 @@ impl TestCa {
         self.root_pem()
     }
 
+    /// Of this CA's own certificate, as [`params`](CaOptions::params) set it.
+    pub(super) fn serial_bytes(&self) -> Vec<u8> {
+        let serial = self.params.serial_number.as_ref();
+        serial.map(SerialNumber::to_bytes).unwrap_or_default()
+    }
+
+    /// The subject key identifier that rcgen writes into this CA's certificate.
+    pub(super) fn key_id(&self) -> Vec<u8> {
+        self.params.key_identifier(&self.key)
+    }
+
+    /// DER of this CA's subject, as its certificate has it.
+    pub(super) fn subject_der(&self) -> Vec<u8> {
+        let (_, certificate) =
+            X509Certificate::from_der(self.certificate.der()).expect("rcgen writes X.509");
+        certificate.subject().as_raw().to_vec()
+    }
+
+    pub(super) fn signing_key(&self) -> &KeyPair {
+        &self.key
+    }
+
+    pub(super) fn signature_algorithm(&self) -> AlgorithmIdentifier {
+        self.kind.signature_algorithm()
+    }
+
     fn root(&self) -> &Certificate {
         self.above.last().unwrap_or(&self.certificate)
     }
@@ -247,6 +274,12 @@ impl CaOptions {
     /// Its KeyUsage lacks keyCertSign. It issues all the same.
     pub fn without_key_cert_sign(mut self) -> Self {
         self.key_usages = vec![KeyUsagePurpose::CrlSign];
+        self
+    }
+
+    /// Its KeyUsage lacks cRLSign. It signs lists all the same.
+    pub fn without_crl_sign(mut self) -> Self {
+        self.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         self
     }
 

@@ -64,6 +64,10 @@ impl Issued {
         self.serial.to_string()
     }
 
+    pub(super) fn serial_bytes(&self) -> [u8; 16] {
+        self.serial.to_be_bytes()
+    }
+
     /// The root that verifies the chain, as PEM.
     #[must_use]
     pub fn bundle_pem(&self) -> &str {

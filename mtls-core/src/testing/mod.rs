@@ -25,6 +25,7 @@
 
 mod broken;
 mod ca;
+mod crl;
 mod handshake;
 mod issued;
 mod key;
@@ -38,6 +39,7 @@ mod tests;
 
 pub use broken::{Broken, BrokenAt, BrokenSet};
 pub use ca::{CaOptions, TestCa};
+pub use crl::TestCrl;
 pub use handshake::{Outcome, handshake, handshake_with_foreign};
 pub use issued::Issued;
 pub use key::KeyKind;

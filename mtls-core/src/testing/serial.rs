@@ -17,11 +17,15 @@ impl Serial {
         // front, so that no two tools print it differently.
         Self((random >> 1).max(1))
     }
+
+    pub(super) fn to_be_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
 }
 
 impl From<Serial> for SerialNumber {
     fn from(serial: Serial) -> Self {
-        Self::from_slice(&serial.0.to_be_bytes())
+        Self::from_slice(&serial.to_be_bytes())
     }
 }
 
