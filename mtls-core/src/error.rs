@@ -14,7 +14,7 @@ pub use anchor::AnchorFault;
 
 use crate::files::{FileFormat, Layout};
 use crate::identity::TrustDomain;
-use crate::verify::ChainError;
+use crate::verify::{ChainError, CrlFault};
 
 /// Why credentials or trust could not be loaded, or were not published.
 ///
@@ -71,6 +71,20 @@ pub enum LoadError {
         #[source]
         source: Box<ChainError>,
     },
+    /// A revocation list cannot be used, or is older than the one it would replace.
+    #[error("the revocation list{} in `{path}` is refused", of_issuer(.issuer.as_ref()))]
+    CrlRefused {
+        /// The file.
+        path: PathBuf,
+        /// The issuer that it names, if it could be read.
+        issuer: Option<String>,
+        /// What is wrong with it.
+        #[source]
+        source: Box<CrlFault>,
+    },
+    /// Revocation is configured, and there is no list.
+    #[error("revocation lists are configured, and there is none")]
+    CrlsEmpty,
     /// DER is longer than its file: somebody is writing, or was cut off.
     #[error("`{path}` ends inside its DER")]
     DerTruncated {
@@ -295,6 +309,10 @@ impl fmt::Display for Chained<'_> {
         }
         Ok(())
     }
+}
+
+fn of_issuer(issuer: Option<&String>) -> String {
+    issuer.map_or_else(String::new, |issuer| format!(" of `{issuer}`"))
 }
 
 fn target_note(target: Option<&PathBuf>) -> String {

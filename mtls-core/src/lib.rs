@@ -80,7 +80,10 @@ pub use tls::{
     HandshakeError, NeedsAuthorizer, NeedsExpectation, PeerInfo, Resumption, ServerTls,
     ServerTlsBuilder, TlsVersions,
 };
-pub use verify::{ChainError, ChainFault, Presented, Role};
+pub use verify::{
+    ChainError, ChainFault, CrlFault, CrlRollback, CrlStatus, Presented, Revocation,
+    RevocationDepth, RevocationReason, Role, StaleCrl, UnknownRevocation,
+};
 
 /// The crates whose types stand in our signatures, and the handshakes that speak them.
 pub mod rustls {

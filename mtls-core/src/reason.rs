@@ -33,6 +33,12 @@ reasons! {
     AmbiguousIdentity = "ambiguous_identity",
     /// A certificate in the path may not act as a certificate authority, or not this deep.
     CaConstraint = "ca_constraint",
+    /// A revocation list is older than the one it would replace.
+    CrlRollback = "crl_rollback",
+    /// A revocation list is past its `nextUpdate`.
+    CrlStale = "crl_stale",
+    /// A revocation list is of a kind that is not supported, not by its issuer, or malformed; or none is where one should be.
+    CrlUnusable = "crl_unusable",
     /// Every certificate of a bundle was refused as a trust anchor, or it has none.
     EmptyBundle = "empty_bundle",
     /// A certificate is past its `notAfter`.
@@ -81,6 +87,10 @@ reasons! {
     RefusedByPeer = "refused_by_peer",
     /// Reading or judging the files of a source panicked.
     ReloadPanicked = "reload_panicked",
+    /// No revocation list says whether a certificate is revoked.
+    RevocationUnknown = "revocation_unknown",
+    /// A certificate was revoked by its issuer.
+    Revoked = "revoked",
     /// The handshake was given up so that newer ones could proceed.
     Shed = "shed",
     /// A credential source has ended, or its runtime has.

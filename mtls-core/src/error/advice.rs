@@ -10,6 +10,8 @@ impl LoadError {
         match self {
             Self::AnchorsUnusable { .. } | Self::BundleEmpty { .. } => Reason::EmptyBundle,
             Self::CertificateMalformed { .. } => Reason::MalformedCertificate,
+            Self::CrlRefused { source, .. } => source.reason(),
+            Self::CrlsEmpty => Reason::CrlUnusable,
             Self::BundleNotNamed { .. }
             | Self::ChainEmpty { .. }
             | Self::DerTruncated { .. }
@@ -59,6 +61,10 @@ impl LoadError {
                 "write the leaf certificate, then its intermediates, as PEM `CERTIFICATE` blocks"
             }
             Self::ChainNotTrusted { source } | Self::RoleLost { source, .. } => source.remedy(),
+            Self::CrlRefused { source, .. } => source.remedy(),
+            Self::CrlsEmpty => {
+                "put the CA's list here as PEM `X509 CRL` blocks or as DER; a CA that revoked nothing publishes an empty list, not none"
+            }
             Self::DirectoryAmbiguous { .. } => {
                 "name the one that is meant, as with `CredentialFiles::kubernetes`, or give each set a directory of its own"
             }
@@ -124,9 +130,11 @@ impl LoadError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
+            Self::CrlRefused { source, .. } => source.is_transient(),
             Self::ChainEmpty { .. }
             | Self::BundleEmpty { .. }
             | Self::ChainNotTrusted { .. }
+            | Self::CrlsEmpty
             | Self::DerTruncated { .. }
             | Self::FileEmpty { .. }
             | Self::FileMissing { .. }

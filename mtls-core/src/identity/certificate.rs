@@ -8,7 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_KEY_IDENTIFIER;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
@@ -23,6 +24,8 @@ pub(crate) struct Certificate {
     pub(crate) common_name: Option<String>,
     /// Whole bytes in lowercase hex, without leading zero bytes.
     pub(crate) serial: String,
+    /// The same as bytes; empty for zero.
+    pub(crate) serial_bytes: Vec<u8>,
     pub(crate) validity: Validity,
     pub(crate) sha256: [u8; 32],
     /// DER of the SubjectPublicKeyInfo.
@@ -30,6 +33,8 @@ pub(crate) struct Certificate {
     /// DER of the subject and the issuer, which is how path building compares them.
     pub(crate) subject_der: Vec<u8>,
     pub(crate) issuer_der: Vec<u8>,
+    /// RFC 5280 §4.2.1.2. A hint: nothing is trusted for it.
+    pub(crate) subject_key_id: Option<Vec<u8>>,
     pub(crate) names: SubjectAltNames,
     pub(crate) is_ca: bool,
     pub(crate) path_len: Option<u32>,
@@ -83,6 +88,7 @@ impl Certificate {
             issuer: printable(&cert.issuer().to_string()),
             common_name: common_name(cert.subject()),
             serial: serial_hex(cert.raw_serial()),
+            serial_bytes: magnitude(cert.raw_serial()).to_vec(),
             validity: Validity {
                 not_before: Timestamp::from_unix(cert.validity().not_before.timestamp()),
                 not_after: Timestamp::from_unix(cert.validity().not_after.timestamp()),
@@ -91,6 +97,7 @@ impl Certificate {
             spki: cert.public_key().raw.to_vec(),
             subject_der: cert.subject().as_raw().to_vec(),
             issuer_der: cert.issuer().as_raw().to_vec(),
+            subject_key_id: subject_key_id(&cert),
             names: names.map_or_else(SubjectAltNames::default, |san| {
                 SubjectAltNames::read(&san.value.general_names)
             }),
@@ -106,6 +113,11 @@ impl Certificate {
     /// RFC 5280 §4.2.1.3 and §4.2.1.9: a CA flag, and keyCertSign where KeyUsage is present.
     pub(crate) fn may_sign_certificates(&self) -> bool {
         self.is_ca && self.key_usage.is_none_or(|usage| usage.key_cert_sign)
+    }
+
+    /// RFC 5280 §4.2.1.3: cRLSign, where KeyUsage is present.
+    pub(crate) fn may_sign_crls(&self) -> bool {
+        self.key_usage.is_none_or(|usage| usage.crl_sign)
     }
 
     pub(crate) fn is_self_issued(&self) -> bool {
@@ -129,11 +141,13 @@ impl Certificate {
             issuer: String::new(),
             common_name: None,
             serial: String::new(),
+            serial_bytes: Vec::new(),
             validity,
             sha256: [0; 32],
             spki: Vec::new(),
             subject_der: Vec::new(),
             issuer_der: Vec::new(),
+            subject_key_id: None,
             names: SubjectAltNames::default(),
             is_ca: false,
             path_len: None,
@@ -246,11 +260,24 @@ fn common_name(subject: &X509Name<'_>) -> Option<String> {
 /// As openssl prints it, in lowercase: an operator looks for one in the other's output. The zero byte that DER puts before a
 /// number whose top bit is set is no part of it.
 fn serial_hex(raw: &[u8]) -> String {
-    let zeros = raw.iter().take_while(|byte| **byte == 0).count();
-    match raw.get(zeros..) {
-        Some([]) | None => "00".into(),
-        Some(bytes) => hex(bytes),
+    match magnitude(raw) {
+        [] => "00".into(),
+        bytes => hex(bytes),
     }
+}
+
+/// A number without leading zero bytes: an encoder that writes one too many means the same number.
+pub(crate) fn magnitude(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.get(zeros..).unwrap_or_default()
+}
+
+fn subject_key_id(cert: &X509Certificate<'_>) -> Option<Vec<u8>> {
+    let extension = cert.get_extension_unique(&OID_X509_EXT_SUBJECT_KEY_IDENTIFIER);
+    let ParsedExtension::SubjectKeyIdentifier(id) = extension.ok()??.parsed_extension() else {
+        return None;
+    };
+    Some(id.0.to_vec())
 }
 
 fn is_graphic(text: &str) -> bool {
@@ -292,6 +319,12 @@ mod tests {
         assert_eq!(serial_hex(&[0x00, 0xff, 0x01]), "ff01");
         assert_eq!(serial_hex(&[0x04, 0x5a]), "045a");
         assert_eq!(serial_hex(&[0]), "00");
+    }
+
+    #[test]
+    fn leading_zero_bytes_are_no_part_of_a_number() {
+        assert_eq!(magnitude(&[0, 0, 7, 0]), [7, 0]);
+        assert!(magnitude(&[0]).is_empty());
     }
 
     #[test]

@@ -415,8 +415,11 @@ pub(super) fn from_io(error: &io::Error) -> HandshakeError {
 fn alert_for(error: &HandshakeError) -> rustls::Error {
     let certificate = match error {
         HandshakeError::Chain { source } => match &source.fault {
+            ChainFault::CrlStale { .. } => CertificateError::ExpiredRevocationList,
             ChainFault::Expired { .. } => CertificateError::Expired,
             ChainFault::NotYetValid { .. } => CertificateError::NotValidYet,
+            ChainFault::RevocationUnknown { .. } => CertificateError::UnknownRevocationStatus,
+            ChainFault::Revoked { .. } => CertificateError::Revoked,
             ChainFault::UnknownIssuer { .. }
             | ChainFault::UntrustedKey { .. }
             | ChainFault::WrongTrustDomain { .. } => CertificateError::UnknownIssuer,

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::identity::certificate::hex;
 use crate::identity::{PeerIdentity, SpiffeId, SpiffeIdError, Timestamp, TrustDomain};
 use crate::reason::Reason;
+use crate::verify::revocation::RevocationReason;
 
 /// The part that the holder of a chain plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,6 +143,16 @@ pub enum ChainFault {
         /// Which constraint.
         detail: String,
     },
+    /// Its issuer's revocation list is past its `nextUpdate` and the grace after that (RFC 5280 §5.1.2.5).
+    #[error("the revocation list of `{issuer}` was due for renewal at {next_update}, it is {now}")]
+    CrlStale {
+        /// The issuer.
+        issuer: String,
+        /// When the next list was due.
+        next_update: Timestamp,
+        /// The time it was judged at.
+        now: Timestamp,
+    },
     /// A certificate is past its `notAfter` (RFC 5280 §4.1.2.5).
     #[error("`{subject}` expired at {not_after}, it is {now}")]
     Expired {
@@ -193,6 +204,26 @@ pub enum ChainFault {
         not_before: Timestamp,
         /// The time it was judged at.
         now: Timestamp,
+    },
+    /// No list says whether its issuer has revoked it (RFC 5280 §6.3.3).
+    #[error("no revocation list of `{issuer}` says whether `{subject}` is revoked")]
+    RevocationUnknown {
+        /// Whose certificate.
+        subject: String,
+        /// The issuer.
+        issuer: String,
+    },
+    /// A certificate in its path is on its issuer's revocation list (RFC 5280 §6.3.3 (i), (j)).
+    #[error("`{subject}` (serial {serial}) was revoked at {since}: {reason}")]
+    Revoked {
+        /// Whose certificate.
+        subject: String,
+        /// The serial number in lowercase hex.
+        serial: String,
+        /// When its issuer revoked it, by the issuer's clock.
+        since: Timestamp,
+        /// Why.
+        reason: RevocationReason,
     },
     /// The chain is longer or larger than we read.
     #[error("the chain is too large: {found}, the limit is {limit}")]
@@ -265,6 +296,7 @@ impl ChainFault {
         match self {
             Self::AmbiguousIdentity { .. } => Reason::AmbiguousIdentity,
             Self::CaConstraint { .. } => Reason::CaConstraint,
+            Self::CrlStale { .. } => Reason::CrlStale,
             Self::Expired { .. } => Reason::Expired,
             Self::InvalidSpiffeId { .. }
             | Self::SpiffeIdWithoutPath { .. }
@@ -275,6 +307,8 @@ impl ChainFault {
             Self::NameMismatch { .. } => Reason::NameMismatch,
             Self::NotEndEntity { .. } => Reason::NotEndEntity,
             Self::NotYetValid { .. } => Reason::NotYetValid,
+            Self::RevocationUnknown { .. } => Reason::RevocationUnknown,
+            Self::Revoked { .. } => Reason::Revoked,
             Self::UnknownIssuer { .. } => Reason::UnknownIssuer,
             Self::UnsupportedAlgorithm { .. } => Reason::UnsupportedAlgorithm,
             Self::UntrustedKey { .. } => Reason::UntrustedKey,
@@ -290,6 +324,9 @@ impl ChainFault {
             Self::AmbiguousIdentity { .. } => "reissue the certificate with one spiffe:// URI SAN",
             Self::CaConstraint { .. } => {
                 "reissue the issuer with basicConstraints CA:TRUE, keyUsage keyCertSign and a path length that allows this depth"
+            }
+            Self::CrlStale { .. } => {
+                "find out why the CA's newer list does not arrive here; `StaleCrl` says how late it may be"
             }
             Self::Expired { .. } => {
                 "renew the certificate; if the file on disk is newer, the holder has not reloaded it"
@@ -310,6 +347,12 @@ impl ChainFault {
                 "issue a leaf (CA:FALSE, no keyCertSign, no cRLSign) from the CA and present that"
             }
             Self::NotYetValid { .. } => "check both clocks; issue with notBefore some minutes back",
+            Self::RevocationUnknown { .. } => {
+                "mount the list of this CA too; `UnknownRevocation::Allow` is for a CA that publishes none"
+            }
+            Self::Revoked { .. } => {
+                "issue a new certificate with a new key, if the holder is still to be let in; a revocation is not undone"
+            }
             Self::TooLarge { .. } => "present the leaf and its intermediates only",
             Self::UnknownIssuer { .. } => {
                 "add the issuing CA to this side's trust bundle, or append the missing intermediate to the chain that is presented"
