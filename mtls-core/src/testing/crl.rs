@@ -27,6 +27,7 @@ use super::lifetime::now;
 #[must_use]
 pub struct TestCrl<'a> {
     ca: &'a TestCa,
+    issuer: Vec<u8>,
     version: Option<u8>,
     this_update: SystemTime,
     next_update: Option<SystemTime>,
@@ -53,6 +54,7 @@ impl TestCa {
         let now = now();
         TestCrl {
             ca: self,
+            issuer: self.subject_der(),
             version: Some(1),
             this_update: now - HOUR,
             next_update: Some(now + 24 * HOUR),
@@ -211,6 +213,12 @@ impl TestCrl<'_> {
         self
     }
 
+    /// It names another CA as its issuer.
+    pub fn in_the_name_of(mut self, other: &TestCa) -> Self {
+        self.issuer = other.subject_der();
+        self
+    }
+
     /// Its signature does not verify.
     pub fn bad_signature(mut self) -> Self {
         self.signature = Signature::Broken;
@@ -281,7 +289,7 @@ impl TestCrl<'_> {
             &[
                 &version.unwrap_or_default(),
                 algorithm,
-                &self.ca.subject_der(),
+                &self.issuer,
                 &time(self.this_update),
                 &next_update,
                 &entries,

@@ -90,12 +90,8 @@ impl Signed {
 
     /// Finds the three parts of a CertificateList (RFC 5280 §5.1).
     fn new(der: CertificateRevocationListDer<'static>) -> Result<(Self, String), CrlFault> {
-        let (rest, outer) = Any::from_der(&der).map_err(malformed)?;
-        if !rest.is_empty() {
-            return Err(CrlFault::Malformed {
-                detail: format!("{} bytes after its end", rest.len()),
-            });
-        }
+        // webpki has refused whatever follows one of the parts, or all of them.
+        let (_, outer) = Any::from_der(&der).map_err(malformed)?;
         let content = outer.data;
         let (after_message, _) = Any::from_der(content).map_err(malformed)?;
         let (after_algorithm, algorithm) = Any::from_der(after_message).map_err(malformed)?;
@@ -106,7 +102,7 @@ impl Signed {
         let end = |rest: &[u8]| der.len() - rest.len();
         let algorithm = end(after_algorithm) - algorithm.data.len()..end(after_algorithm);
         let message = der.len() - content.len()..end(after_message);
-        // X.690 §8.6.2.2: the first byte of a BIT STRING counts unused bits. webpki has refused any.
+        // X.690 §8.6.2.2: the first byte of a BIT STRING counts unused bits, of which there are none.
         let signature = der.len() - signature.data.len() + 1..der.len();
         let signed = Self {
             message,

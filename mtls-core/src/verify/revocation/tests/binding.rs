@@ -105,6 +105,32 @@ fn peers_cannot_have_keys_without_end_asked_nor_hold_back_an_issuer_that_is_know
 }
 
 #[test]
+fn a_list_in_the_name_of_another_authority_is_nobodys() {
+    let (signer, named) = (ca(), ca());
+    let paths = [issued(&signer, "/web").1, issued(&named, "/web").1];
+    let list = signer.crl().in_the_name_of(&named);
+    let lists = Load::of(&[&list]).taken();
+    for path in &paths {
+        assert!(matches!(
+            judge(&lists, path),
+            Err(ChainFault::RevocationUnknown { .. })
+        ));
+    }
+    assert!(!Load::of(&[&list]).known(&signer).taken().status()[0].is_bound);
+    let fault = Load::of(&[&list.without_key_id()]).known(&named).fault();
+    assert!(matches!(fault, CrlFault::BadSignature { .. }));
+}
+
+#[test]
+fn a_list_that_is_there_twice_is_held_once() {
+    let ca = ca();
+    let der = ca.crl().der();
+    let mut load = Load::der(&*der).known(&ca);
+    load.lists.push(der);
+    assert_eq!(load.taken().status().len(), 1);
+}
+
+#[test]
 fn an_unchanged_list_is_not_read_again_and_stays_bound() {
     let root = ca();
     let below = root.intermediate();

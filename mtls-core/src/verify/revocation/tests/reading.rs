@@ -274,6 +274,19 @@ fn a_hundred_thousand_entries_are_all_found() {
 }
 
 #[test]
+fn entries_are_found_in_whatever_order_they_come() {
+    let ca = ca();
+    let serials: [&[u8]; 6] = [&[9], &[0xfe, 0xdc], &[1, 2, 3], &[3], &[0x80], &[1]];
+    let list = serials
+        .iter()
+        .fold(ca.crl(), |list, serial| list.revoke_serial(serial));
+    let lists = Load::of(&[&list]).known(&ca).taken();
+    let entries = &lists.lists()[0].contents.entries;
+    assert!(serials.iter().all(|serial| entries.find(serial).is_some()));
+    assert!(entries.find(&[2]).is_none() && entries.find(&[]).is_none());
+}
+
+#[test]
 fn pem_of_a_list_is_the_list() {
     use rustls_pki_types::pem::PemObject;
 
