@@ -1,6 +1,5 @@
 //! A chain, its key and its trust bundle, the same in every run. The key is a throw-away: it was made for this.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use rustls::crypto::CryptoProvider;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
-use crate::snapshot::{CaHints, OwnChain, Settings, Trust, TrustBundle, TrustParts};
+use crate::snapshot::{Settings, Trust, TrustBundle, TrustParts};
 use crate::tls::provider;
 
 pub(super) const CHAIN: &str = include_str!("pieces/chain.pem");
@@ -44,19 +43,8 @@ pub(super) fn trust() -> Option<&'static Trust> {
         let domain = "example.org".parse().expect("a trust domain");
         let bundle = TrustBundle::new(Some(domain), vec![root], "bundle".into(), now().into())
             .expect("the piece is a trust anchor");
-        let parts = TrustParts {
-            local: bundle,
-            federated: BTreeMap::new(),
-            aliases: Arc::default(),
-        };
-        let settings = Settings {
-            provider: Arc::clone(provider()?),
-            trust_domain: None,
-            own_chain: OwnChain::default(),
-            hints: CaHints::default(),
-            names_from: BTreeSet::new(),
-        };
-        Some(Trust::new(parts, &settings))
+        let settings = Settings::of(Arc::clone(provider()?));
+        Some(Trust::new(TrustParts::of(bundle), &settings))
     };
     TRUST.get_or_init(make).as_ref()
 }

@@ -98,6 +98,11 @@ impl TrustBundle {
                 .eq(other.anchors.iter().map(|a| &a.der))
     }
 
+    /// What the anchors' certificates say.
+    pub(crate) fn facts(&self) -> impl Iterator<Item = &Certificate> {
+        self.anchors.iter().map(Anchor::facts)
+    }
+
     pub(crate) fn subjects(&self) -> impl Iterator<Item = &str> {
         self.anchors.iter().map(Anchor::subject)
     }
@@ -218,6 +223,10 @@ impl Anchor {
     #[must_use]
     pub fn path_len(&self) -> Option<u32> {
         self.facts.path_len
+    }
+
+    pub(crate) fn facts(&self) -> &Certificate {
+        &self.facts
     }
 
     fn not_yet_valid(&self, now: Timestamp) -> Option<AnchorFault> {

@@ -218,6 +218,10 @@ impl Credentials {
         self.leaf.validity
     }
 
+    pub(crate) fn intermediates(&self) -> &[Certificate] {
+        &self.intermediates
+    }
+
     /// The chain as it is presented: leaf, then intermediates, no root.
     #[must_use]
     pub fn chain(&self) -> &[CertificateDer<'static>] {

@@ -1,6 +1,6 @@
 //! One verified generation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::bundle::Anchor;
 use super::credentials::Credentials;
 use super::trust::{CaHints, Trust};
 use crate::identity::{Timestamp, TrustDomain};
-use crate::verify::{ChainError, Role};
+use crate::verify::{ChainError, Revocation, Role};
 
 /// The credentials and the trust that one handshake sees, together.
 ///
@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub(crate) trust: Arc<Trust>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) own_chain: Result<(), ChainError>,
+    /// What revocation lists of ours say of our own chain.
+    pub(crate) own_revoked: Option<ChainError>,
     pub(crate) plays: Plays,
 }
 
@@ -82,6 +84,31 @@ pub(crate) struct Settings {
     pub(crate) hints: CaHints,
     /// Foreign trust domains whose bundles may vouch for names that are no SPIFFE IDs.
     pub(crate) names_from: BTreeSet<TrustDomain>,
+    /// How revocation lists are judged, where they are given; by trust domain, where that differs.
+    pub(crate) revocation: Revocation,
+    pub(crate) revocation_of: BTreeMap<TrustDomain, Revocation>,
+}
+
+impl Settings {
+    /// Every setting at its default.
+    #[cfg(any(test, feature = "__fuzz"))]
+    pub(crate) fn of(provider: Arc<CryptoProvider>) -> Self {
+        Self {
+            provider,
+            trust_domain: None,
+            own_chain: OwnChain::default(),
+            hints: CaHints::default(),
+            names_from: BTreeSet::new(),
+            revocation: Revocation::new(),
+            revocation_of: BTreeMap::new(),
+        }
+    }
+
+    /// How the revocation lists of a trust domain are judged.
+    pub(crate) fn revocation_of(&self, trust_domain: Option<&TrustDomain>) -> Revocation {
+        let own = trust_domain.and_then(|domain| self.revocation_of.get(domain));
+        own.copied().unwrap_or(self.revocation)
+    }
 }
 
 /// Whether our own chain has to verify under our own trust bundle before it is presented.

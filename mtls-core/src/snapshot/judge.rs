@@ -57,7 +57,7 @@ pub(crate) fn first(
     now: UnixTime,
 ) -> Result<Verdict, LoadError> {
     let credentials = Arc::new(Credentials::new(credentials, &settings.provider)?);
-    let (parts, errors) = trust.build(settings, own_domain(&credentials), None, now.into())?;
+    let (parts, errors) = trust.build(settings, &credentials, None, now.into())?;
     if let Some(error) = errors.into_iter().next() {
         return Err(error);
     }
@@ -159,9 +159,8 @@ impl Scene<'_> {
     fn trust(&self, credentials: &Credentials) -> (Arc<Trust>, Vec<LoadError>) {
         let current = &self.current.trust;
         let before = current.parts();
-        let domain = own_domain(credentials);
-        let build =
-            |m: &TrustMaterial| m.build(self.settings, domain, Some(before), self.now.into());
+        let now = self.now.into();
+        let build = |m: &TrustMaterial| m.build(self.settings, credentials, Some(before), now);
         let (mut parts, errors) = match self.material.map(build) {
             None => (before.clone(), Vec::new()),
             Some(Ok(built)) => built,
@@ -222,11 +221,6 @@ impl Scene<'_> {
             trust_held,
         }
     }
-}
-
-/// The trust domain of a bundle that stands beside these credentials.
-fn own_domain(credentials: &Credentials) -> Option<TrustDomain> {
-    credentials.spiffe_id().map(crate::SpiffeId::trust_domain)
 }
 
 fn not_trusted(source: ChainError) -> LoadError {

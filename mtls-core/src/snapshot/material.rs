@@ -1,15 +1,19 @@
-//! Trust as a source found it: nothing is verified yet.
+//! Trust as a source found it, and what of it is sound.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use super::bundle::TrustBundle;
+use super::credentials::Credentials;
 use super::generation::Settings;
 use super::trust::TrustParts;
 use crate::error::LoadError;
-use crate::identity::{Timestamp, TrustDomain};
+use crate::identity::certificate::Certificate;
+use crate::identity::{SpiffeId, Timestamp, TrustDomain};
+use crate::verify::revocation::{CrlMaterial, RevocationLists};
 
 /// The certificates of the trust bundles as a source found them, one bundle per trust domain.
 ///
@@ -18,6 +22,8 @@ use crate::identity::{Timestamp, TrustDomain};
 pub struct TrustMaterial {
     local: Result<Found, LoadError>,
     federated: BTreeMap<TrustDomain, Result<Found, LoadError>>,
+    local_lists: Option<Result<Vec<CrlMaterial>, LoadError>>,
+    federated_lists: BTreeMap<TrustDomain, Result<Vec<CrlMaterial>, LoadError>>,
 }
 
 /// The certificates of one bundle, and where they were.
@@ -48,11 +54,51 @@ impl TrustMaterial {
         self.with_federated(trust_domain, Ok((anchors, origin)))
     }
 
+    /// Adds the revocation lists of our own trust domain: from then on whoever is on one of them is refused, and so is
+    /// whoever none of them speaks of, unless the source was told otherwise by
+    /// [`SourceBuilder::revocation`](crate::SourceBuilder::revocation).
+    #[must_use]
+    pub fn revoke(
+        mut self,
+        lists: impl IntoIterator<Item = CertificateRevocationListDer<'static>>,
+    ) -> Self {
+        self.local_lists = Some(Ok(given(lists)));
+        self
+    }
+
+    /// Adds the revocation lists of a foreign trust domain.
+    #[must_use]
+    pub fn revoke_in(
+        mut self,
+        trust_domain: TrustDomain,
+        lists: impl IntoIterator<Item = CertificateRevocationListDer<'static>>,
+    ) -> Self {
+        self.federated_lists.insert(trust_domain, Ok(given(lists)));
+        self
+    }
+
+    /// What was found where the revocation lists should be; of our own trust domain, or of another.
+    pub(crate) fn with_lists(
+        mut self,
+        trust_domain: Option<TrustDomain>,
+        found: Result<Vec<CrlMaterial>, LoadError>,
+    ) -> Self {
+        match trust_domain {
+            None => self.local_lists = Some(found),
+            Some(domain) => {
+                self.federated_lists.insert(domain, found);
+            }
+        }
+        self
+    }
+
     /// What was found where the local bundle should be.
     pub(crate) fn found(found: Result<(Vec<CertificateDer<'static>>, PathBuf), LoadError>) -> Self {
         Self {
             local: found.map(Found::new),
             federated: BTreeMap::new(),
+            local_lists: None,
+            federated_lists: BTreeMap::new(),
         }
     }
 
@@ -66,7 +112,7 @@ impl TrustMaterial {
         self
     }
 
-    /// The parts of a trust that these certificates make. The local bundle belongs to `own_domain`, unless the source was
+    /// The parts of a trust that these certificates make. The local bundle belongs to the trust domain of our `own` leaf, unless the source was
     /// told another trust domain. A part that is not sound stays as it was in `before`, and is told of.
     ///
     /// # Errors
@@ -75,12 +121,13 @@ impl TrustMaterial {
     pub(super) fn build(
         &self,
         settings: &Settings,
-        own_domain: Option<TrustDomain>,
+        own: &Credentials,
         before: Option<&TrustParts>,
         now: Timestamp,
     ) -> Result<(TrustParts, Vec<LoadError>), LoadError> {
         let mut errors = Vec::new();
-        let domain = settings.trust_domain.clone().or(own_domain);
+        let own_domain = || own.spiffe_id().map(SpiffeId::trust_domain);
+        let domain = settings.trust_domain.clone().or_else(own_domain);
         let local = self.local.clone();
         let local = local.and_then(|found| found.bundle(domain.clone(), now));
         let local = match (local, before) {
@@ -106,14 +153,102 @@ impl TrustMaterial {
             let bundle = bundle.or_else(|| before?.federated.get(foreign).cloned());
             federated.extend(bundle.map(|bundle| (foreign.clone(), bundle)));
         }
+        // A CA of ours may have lists of its own, and be no anchor: it is in our own chain.
+        let own = own.intermediates();
+        let issuers: Vec<_> = local.facts().chain(own.iter()).collect();
+        let loader = ListLoader {
+            settings,
+            now,
+            errors: &mut errors,
+        };
+        let (local_lists, federated_lists) =
+            self.lists(loader, domain.as_ref(), &issuers, &federated, before);
         let aliases = before.map(|before| before.aliases.clone());
         let parts = TrustParts {
             local,
             federated,
+            local_lists,
+            federated_lists,
             aliases: aliases.unwrap_or_default(),
         };
         Ok((parts, errors))
     }
+}
+
+impl TrustMaterial {
+    /// The lists of each trust domain. What cannot be used leaves those of before; so does the absence of lists where there
+    /// were some, for nobody is let in again by a list that is forgotten.
+    fn lists(
+        &self,
+        mut loader: ListLoader<'_>,
+        own: Option<&TrustDomain>,
+        issuers: &[&Certificate],
+        federated: &BTreeMap<TrustDomain, TrustBundle>,
+        before: Option<&TrustParts>,
+    ) -> (
+        Option<Arc<RevocationLists>>,
+        BTreeMap<TrustDomain, Arc<RevocationLists>>,
+    ) {
+        let previous = before.and_then(|before| before.local_lists.as_ref());
+        let local = loader.load(own, self.local_lists.as_ref(), issuers, previous);
+        let lists = federated.iter().filter_map(|(domain, bundle)| {
+            let previous = before.and_then(|before| before.federated_lists.get(domain));
+            let issuers: Vec<_> = bundle.facts().collect();
+            let found = self.federated_lists.get(domain);
+            let lists = loader.load(Some(domain), found, &issuers, previous)?;
+            Some((domain.clone(), lists))
+        });
+        let lists = lists.collect();
+        (local, lists)
+    }
+}
+
+/// Loads the lists of one trust domain after the other.
+struct ListLoader<'a> {
+    settings: &'a Settings,
+    now: Timestamp,
+    errors: &'a mut Vec<LoadError>,
+}
+
+impl ListLoader<'_> {
+    fn load(
+        &mut self,
+        domain: Option<&TrustDomain>,
+        found: Option<&Result<Vec<CrlMaterial>, LoadError>>,
+        issuers: &[&Certificate],
+        previous: Option<&Arc<RevocationLists>>,
+    ) -> Option<Arc<RevocationLists>> {
+        let loaded = match found {
+            None if previous.is_none() => return None,
+            None => Err(LoadError::CrlsEmpty),
+            Some(Err(error)) => Err(error.clone()),
+            Some(Ok(material)) => RevocationLists::load(
+                material.clone(),
+                issuers,
+                previous.map(|previous| &**previous),
+                self.settings.revocation_of(domain),
+                self.settings.provider.signature_verification_algorithms,
+                self.now,
+            ),
+        };
+        match loaded {
+            Ok(lists) => Some(Arc::new(lists)),
+            Err(error) => {
+                self.errors.push(error);
+                previous.cloned()
+            }
+        }
+    }
+}
+
+fn given(
+    lists: impl IntoIterator<Item = CertificateRevocationListDer<'static>>,
+) -> Vec<CrlMaterial> {
+    let lists = lists.into_iter().map(|der| CrlMaterial {
+        der,
+        origin: "(list)".into(),
+    });
+    lists.collect()
 }
 
 impl Found {

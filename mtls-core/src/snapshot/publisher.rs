@@ -20,6 +20,7 @@ use crate::clock;
 use crate::error::LoadError;
 use crate::files::{self, CredentialFiles, FileContent, StuckMount, WatchMode};
 use crate::identity::{Timestamp, TrustDomain};
+use crate::verify::Role;
 
 /// Publishes snapshots to a [`CredentialSource`](crate::CredentialSource): for material that does not come from files.
 ///
@@ -218,7 +219,29 @@ impl Shared {
         if let Ok(mounts) = spawn_blocking(move || files::stuck_mounts(&files)).await {
             self.set_stuck_mounts(mounts);
         }
-        self.warn_of_late_renewal(clock::now().into());
+        let now = clock::now().into();
+        self.warn_of_late_renewal(now);
+        self.warn_of_lists_that_are_due(now);
+    }
+
+    /// Once for each list, when a third of its life is left.
+    fn warn_of_lists_that_are_due(&self, now: Timestamp) {
+        let mut due = self.current().trust.revocation_lists();
+        due.retain(|list| list.is_due(now));
+        let marks = due.iter().map(|list| (list.path.clone(), list.this_update));
+        let before = std::mem::replace(&mut lock(&self.record).lists_due, marks.collect());
+        for list in due {
+            if before.contains(&(list.path.clone(), list.this_update)) {
+                continue;
+            }
+            warn!(
+                mtls.crl = %list.path.display(),
+                mtls.crl_issuer = list.issuer,
+                mtls.crl_next_update = %list.next_update,
+                mtls.remedy = "find out why the authority's next list has not come; when this one is stale, new handshakes are refused",
+                "a revocation list should have been renewed by now"
+            );
+        }
     }
 
     fn set_stuck_mounts(&self, mounts: Vec<StuckMount>) {
@@ -359,7 +382,19 @@ fn snapshot(
     settings: &Arc<Settings>,
     now: UnixTime,
 ) -> Snapshot {
+    let (own, plays) = (verdict.credentials.chain(), verdict.plays);
+    let role = if plays.server { Role::Server } else { Role::Client };
+    let own_revoked = verdict.trust.own_revocation(own, role, now);
+    if let Some(revoked) = &own_revoked {
+        warn!(
+            mtls.serial = verdict.credentials.serial(),
+            error = %revoked,
+            mtls.remedy = revoked.remedy(),
+            "our own certificate is revoked: peers that have the list refuse us"
+        );
+    }
     Snapshot {
+        own_revoked,
         generation,
         loaded_at: now.into(),
         credentials: verdict.credentials,

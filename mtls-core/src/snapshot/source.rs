@@ -1,6 +1,6 @@
 //! The reader of snapshots, and how one is opened.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use crate::error::LoadError;
 use crate::files::{self, CredentialFiles, FileSet, Subscription};
 use crate::identity::TrustDomain;
 use crate::tls::provider;
+use crate::verify::Revocation;
 
 /// Where credentials and trust come from, kept up to date.
 ///
@@ -181,6 +182,8 @@ pub struct SourceBuilder {
     own_chain: OwnChain,
     hints: CaHints,
     names_from: BTreeSet<TrustDomain>,
+    revocation: Revocation,
+    revocation_of: BTreeMap<TrustDomain, Revocation>,
     rhythm: Rhythm,
     wait: Duration,
 }
@@ -193,6 +196,8 @@ impl Default for SourceBuilder {
             own_chain: OwnChain::default(),
             hints: CaHints::default(),
             names_from: BTreeSet::new(),
+            revocation: Revocation::new(),
+            revocation_of: BTreeMap::new(),
             rhythm: Rhythm {
                 poll: Duration::from_secs(30),
                 quiet: Duration::from_millis(250),
@@ -236,6 +241,19 @@ impl SourceBuilder {
     /// Whoever runs that domain's CA can then pose as any server that a client of this source expects by name.
     pub fn names_from(mut self, trust_domain: TrustDomain) -> Self {
         self.names_from.insert(trust_domain);
+        self
+    }
+
+    /// How revocation lists are judged, where there are any. Default: [`Revocation::new`], which refuses whoever no list
+    /// speaks of, and everybody new when a list is stale. OCSP is not asked.
+    pub fn revocation(mut self, revocation: Revocation) -> Self {
+        self.revocation = revocation;
+        self
+    }
+
+    /// How the revocation lists of this trust domain are judged. Default: as [`revocation`](Self::revocation) says.
+    pub fn revocation_of(mut self, trust_domain: TrustDomain, revocation: Revocation) -> Self {
+        self.revocation_of.insert(trust_domain, revocation);
         self
     }
 
@@ -358,6 +376,8 @@ impl SourceBuilder {
             own_chain: self.own_chain,
             hints: self.hints,
             names_from: self.names_from.clone(),
+            revocation: self.revocation,
+            revocation_of: self.revocation_of.clone(),
         })
     }
 }

@@ -1,5 +1,7 @@
 //! How a source is doing: what is served, since when, and why not the newer.
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::generation::Snapshot;
@@ -10,6 +12,7 @@ use crate::error::{AnchorFault, LoadError};
 use crate::files::{StuckMount, WatchMode};
 use crate::identity::{Timestamp, Validity};
 use crate::reason::Reason;
+use crate::verify::{ChainError, CrlStatus};
 
 /// How a source is doing, at one moment. It prints as a few lines, one for each thing that an operator asks; nothing in it is
 /// secret.
@@ -42,6 +45,10 @@ pub struct Status {
     pub key_world_readable: bool,
     /// The leaf, the intermediates and the trust anchors that are served, with their validity.
     pub expiries: Vec<Expiry>,
+    /// The revocation lists that are asked, of every trust domain.
+    pub revocation_lists: Vec<CrlStatus>,
+    /// Why peers that have our revocation lists refuse our own chain, if one of its certificates is revoked.
+    pub own_revoked: Option<ChainError>,
     /// Certificates in the bundle that are not used, or not yet.
     pub skipped_anchors: Vec<AnchorFault>,
     /// The summary.
@@ -124,6 +131,8 @@ pub(crate) struct Record {
     pub(crate) leaf_since: Option<Timestamp>,
     pub(crate) not_served: Option<NotServed>,
     pub(crate) last_trust_change: Option<TrustChange>,
+    /// The revocation lists whose successor is due, by path and date: told of once.
+    pub(crate) lists_due: HashSet<(PathBuf, Timestamp)>,
 }
 
 impl Record {
@@ -174,12 +183,16 @@ impl Record {
         let mut anchors = snapshot.trust().bundle().anchors().iter();
         let expired = !own.all(|span| span.contains(now))
             || !anchors.any(|anchor| anchor.validity().contains(now));
+        let revocation_lists = snapshot.trust().revocation_lists();
+        let stale = revocation_lists.iter().any(|list| list.is_stale(now));
         let deaf = self.watch.is_some_and(WatchMode::is_degraded);
         let late_renewal = self.history.late(now);
         let health = if expired {
             Health::Expired
         } else if self.failure.is_some()
             || deaf
+            || stale
+            || snapshot.own_revoked.is_some()
             || snapshot.own_chain.is_err()
             || !self.stuck_mounts.is_empty()
             || late_renewal.is_some()
@@ -202,6 +215,8 @@ impl Record {
             watch: self.watch,
             key_world_readable: self.key_world_readable,
             expiries,
+            revocation_lists,
+            own_revoked: snapshot.own_revoked.clone(),
             skipped_anchors: snapshot.trust().skipped().cloned().collect(),
             health,
         }

@@ -141,6 +141,12 @@ impl fmt::Display for Status {
         if let Some(late) = &self.late_renewal {
             write!(f, "\nlate renewal: {late}; remedy: {}", late.remedy())?;
         }
+        for list in &self.revocation_lists {
+            write!(f, "\nrevocation list: {list}")?;
+        }
+        if let Some(revoked) = &self.own_revoked {
+            write!(f, "\nrevoked: {revoked}; remedy: {}", revoked.remedy())?;
+        }
         for mount in &self.stuck_mounts {
             write!(f, "\nnever updated: {mount}; remedy: {}", mount.remedy())?;
         }

@@ -12,7 +12,10 @@ use super::generation::Settings;
 use crate::error::AnchorFault;
 use crate::identity::{PeerIdentity, SpiffeId, TrustDomain, Verified, profile};
 use crate::verify::chain::{self, PresentedChain, Scope};
-use crate::verify::{CacheUse, ChainError, ChainFault, Role, VerifiedPeer, VerifiedPeers};
+use crate::verify::revocation::RevocationLists;
+use crate::verify::{
+    CacheUse, ChainError, ChainFault, CrlStatus, Role, VerifiedPeer, VerifiedPeers,
+};
 
 /// What peers are verified against: one bundle per trust domain, never united.
 ///
@@ -32,19 +35,47 @@ pub struct Trust {
 pub(crate) struct TrustParts {
     pub(crate) local: TrustBundle,
     pub(crate) federated: BTreeMap<TrustDomain, TrustBundle>,
+    /// The revocation lists of a trust domain, where there are any.
+    pub(crate) local_lists: Option<Arc<RevocationLists>>,
+    pub(crate) federated_lists: BTreeMap<TrustDomain, Arc<RevocationLists>>,
     /// Names that the local trust domain had, or is about to have.
     pub(crate) aliases: Arc<BTreeSet<TrustDomain>>,
 }
 
 impl TrustParts {
+    /// A local bundle, and nothing else.
+    #[cfg(feature = "__fuzz")]
+    pub(crate) fn of(local: TrustBundle) -> Self {
+        Self {
+            local,
+            federated: BTreeMap::new(),
+            local_lists: None,
+            federated_lists: BTreeMap::new(),
+            aliases: Arc::default(),
+        }
+    }
+
     pub(crate) fn same_as(&self, other: &Self) -> bool {
+        let lists = |a: Option<&Arc<RevocationLists>>, b: Option<&Arc<RevocationLists>>| match (a, b)
+        {
+            (Some(a), Some(b)) => a.same_as(b),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let federated_lists = &self.federated_lists;
+        let same_lists = lists(self.local_lists.as_ref(), other.local_lists.as_ref())
+            && federated_lists.len() == other.federated_lists.len()
+            && federated_lists
+                .iter()
+                .all(|(domain, ours)| lists(Some(ours), other.federated_lists.get(domain)));
         let same = |a: &BTreeMap<TrustDomain, TrustBundle>, b: &BTreeMap<_, TrustBundle>| {
             a.len() == b.len()
                 && a.iter()
                     .zip(b)
                     .all(|((a, x), (b, y))| a == b && x.same_as(y))
         };
-        self.local.same_as(&other.local)
+        same_lists
+            && self.local.same_as(&other.local)
             && self.aliases == other.aliases
             && same(&self.federated, &other.federated)
     }
@@ -103,6 +134,22 @@ impl Trust {
         self.bundles().flat_map(TrustBundle::skipped)
     }
 
+    /// What the revocation lists are, and how they stand.
+    #[must_use]
+    pub fn revocation_lists(&self) -> Vec<CrlStatus> {
+        let lists = self.parts.local_lists.iter();
+        let lists = lists.chain(self.parts.federated_lists.values());
+        lists.flat_map(|lists| lists.status()).collect()
+    }
+
+    fn lists_of(&self, bundle: &TrustBundle) -> Option<&RevocationLists> {
+        if std::ptr::eq(bundle, &self.parts.local) {
+            return self.parts.local_lists.as_deref();
+        }
+        let domain = bundle.trust_domain()?;
+        self.parts.federated_lists.get(domain).map(|lists| &**lists)
+    }
+
     fn bundles(&self) -> impl Iterator<Item = &TrustBundle> {
         std::iter::once(&self.parts.local).chain(self.federated())
     }
@@ -115,21 +162,35 @@ impl Trust {
         role: Role,
         now: UnixTime,
     ) -> Result<Arc<VerifiedPeer>, ChainError> {
-        let verify = || self.verify_in_full(chain, role, now);
+        let verify = || self.verify_in_full(chain, role, now, Lists::Asked);
         match VerifiedPeers::fits(chain) {
             CacheUse::Remembered => self.verified.get_or(chain, role, now.into(), verify),
             CacheUse::TooLarge => self.verified.beside(verify),
         }
     }
 
-    /// Judges our own chain as a peer with our trust would; it is no peer's, and is not remembered.
+    /// Judges our own chain as a peer with our trust would; it is no peer's, and is not remembered. Revocation is left out:
+    /// lists that are stale or silent are no reason to keep a leaf that was renewed from being presented.
     pub(crate) fn verify_own(
         &self,
         chain: &[CertificateDer<'_>],
         role: Role,
         now: UnixTime,
     ) -> Result<(), ChainError> {
-        self.verify_in_full(chain, role, now).map(drop)
+        self.verify_in_full(chain, role, now, Lists::Ignored)
+            .map(drop)
+    }
+
+    /// Why our own chain would be refused by whoever has our lists, if one of its certificates is revoked.
+    pub(crate) fn own_revocation(
+        &self,
+        chain: &[CertificateDer<'_>],
+        role: Role,
+        now: UnixTime,
+    ) -> Option<ChainError> {
+        let judged = self.verify_in_full(chain, role, now, Lists::Asked);
+        let is_revoked = |error: &ChainError| matches!(error.fault, ChainFault::Revoked { .. });
+        judged.err().filter(is_revoked)
     }
 
     /// The names of the CAs that a client certificate may come from, as the CertificateRequest lists them.
@@ -155,9 +216,10 @@ impl Trust {
         chain: &[CertificateDer<'_>],
         role: Role,
         now: UnixTime,
+        lists: Lists,
     ) -> Result<VerifiedPeer, ChainError> {
         let presented = chain::read(chain, role)?;
-        match self.judge(&presented, role, now) {
+        match self.judge(&presented, role, now, lists) {
             Ok(judged) => Ok(judged.into_peer(presented, chain, role)),
             Err(fault) => Err(presented.refused(role, fault)),
         }
@@ -168,9 +230,14 @@ impl Trust {
         presented: &PresentedChain<'_>,
         role: Role,
         now: UnixTime,
+        lists: Lists,
     ) -> Result<Judged, ChainFault> {
         let scope = |bundle| Scope {
             bundle,
+            lists: match lists {
+                Lists::Asked => self.lists_of(bundle),
+                Lists::Ignored => None,
+            },
             algorithms: &self.algorithms,
             role,
             now,
@@ -255,6 +322,13 @@ impl Trust {
             .trust_domain()
             .is_some_and(|domain| self.names_from.contains(domain))
     }
+}
+
+/// Whether revocation lists have a say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    Asked,
+    Ignored,
 }
 
 /// What came of a chain that verified.

@@ -352,7 +352,7 @@ impl ServerCertVerifier for Verifier {
             .collect();
         match self.verify(&chain, server_name, now) {
             Ok(peer) => {
-                self.tickets.verified(server_name, peer.deadline());
+                self.tickets.verified(server_name, peer.resumable_until());
                 self.seen().insert(peer);
                 Ok(ServerCertVerified::assertion())
             }

@@ -56,10 +56,17 @@ impl VerifiedPeer {
         self.role
     }
 
-    /// The last moment at which it would be verified again: every certificate of its path is valid, and no revocation
-    /// list that was asked is stale.
+    /// The last moment at which every certificate of its path is valid: a connection lasts no longer.
+    ///
+    /// A revocation list that has become stale ends no connection. It says nothing against anybody, and it would end all of
+    /// them at once.
     pub(crate) fn deadline(&self) -> Timestamp {
-        self.identity.window().not_after.min(self.until)
+        self.identity.window().not_after
+    }
+
+    /// The last moment at which a new handshake would accept it: no revocation list that was asked is stale either.
+    pub(crate) fn resumable_until(&self) -> Timestamp {
+        self.deadline().min(self.until)
     }
 
     pub(crate) fn stands_at(&self, now: Timestamp) -> bool {

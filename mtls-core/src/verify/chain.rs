@@ -2,7 +2,7 @@
 //!
 //! Path building, signatures, validity, name constraints and extended key usage are webpki's (RFC 5280 §6). Its
 //! `verify_path` callback adds what it does not look at, so that another path may still be found when one fails here:
-//! the issuers' keyCertSign, and the anchor's validity and path length.
+//! the issuers' keyCertSign, the anchor's validity and path length, and revocation.
 
 use std::cell::RefCell;
 
@@ -14,6 +14,7 @@ use super::error::{ChainError, ChainFault, Presented, Role};
 use super::fault;
 use crate::identity::certificate::Certificate;
 use crate::identity::{PeerIdentity, Timestamp, Validity};
+use super::revocation::RevocationLists;
 use crate::snapshot::{Anchor, TrustBundle};
 
 /// A chain that was presented: its leaf is read, and nothing is verified.
@@ -26,6 +27,8 @@ pub(crate) struct PresentedChain<'c> {
 /// What a chain is verified with.
 pub(crate) struct Scope<'a> {
     pub(crate) bundle: &'a TrustBundle,
+    /// The revocation lists of the bundle's trust domain, if they are to be asked.
+    pub(crate) lists: Option<&'a RevocationLists>,
     pub(crate) algorithms: &'a WebPkiSupportedAlgorithms,
     pub(crate) role: Role,
     pub(crate) now: UnixTime,
@@ -109,7 +112,7 @@ impl Scope<'_> {
         };
         let judged = RefCell::new(Err(None));
         let judge = |path: &VerifiedPath<'_>| {
-            let result = judge_path(path, &chain.leaf, self.bundle, Timestamp::from(self.now));
+            let result = self.judge_path(path, &chain.leaf);
             let refused = result.is_err();
             *judged.borrow_mut() = result.map_err(Some);
             if refused {
@@ -138,52 +141,62 @@ impl Scope<'_> {
             }),
         }
     }
-}
 
-/// What webpki does not check of a path that it has otherwise verified; returns how long it stands.
-fn judge_path(
-    path: &VerifiedPath<'_>,
-    leaf: &Certificate,
-    bundle: &TrustBundle,
-    now: Timestamp,
-) -> Result<SoundPath, ChainFault> {
-    let mut window = leaf.validity;
-    let mut intermediates = 0;
-    for issuer in path.intermediate_certificates() {
-        let issuer =
-            Certificate::parse(&issuer.der()).map_err(|detail| ChainFault::Malformed { detail })?;
-        // RFC 5280 §4.2.1.3: where keyUsage is present, an issuer needs keyCertSign. webpki takes the CA flag
-        // for enough, so that a CA restricted to CRLs or to nothing could issue identities.
-        if !issuer.may_sign_certificates() {
-            let detail = format!("`{}` has a keyUsage without keyCertSign", issuer.subject);
+    /// What webpki does not check of a path that it has otherwise verified; returns how long it stands.
+    fn judge_path(
+        &self,
+        path: &VerifiedPath<'_>,
+        leaf: &Certificate,
+    ) -> Result<SoundPath, ChainFault> {
+        let now = Timestamp::from(self.now);
+        let mut issuers = Vec::new();
+        for issuer in path.intermediate_certificates() {
+            let issuer = Certificate::parse(&issuer.der())
+                .map_err(|detail| ChainFault::Malformed { detail })?;
+            // RFC 5280 §4.2.1.3: where keyUsage is present, an issuer needs keyCertSign. webpki takes the CA flag
+            // for enough, so that a CA restricted to CRLs or to nothing could issue identities.
+            if !issuer.may_sign_certificates() {
+                let detail = format!("`{}` has a keyUsage without keyCertSign", issuer.subject);
+                return Err(ChainFault::CaConstraint { detail });
+            }
+            issuers.push(issuer);
+        }
+        let anchor = self.anchor(path, now)?;
+        let intermediates = u32::try_from(issuers.len()).unwrap_or(u32::MAX);
+        if anchor.path_len().is_some_and(|limit| intermediates > limit) {
+            let detail = format!(
+                "`{}` allows no {intermediates} intermediates",
+                anchor.subject()
+            );
             return Err(ChainFault::CaConstraint { detail });
         }
-        window = window.intersect(issuer.validity);
-        intermediates += 1;
+        let spans = issuers.iter().map(|issuer| issuer.validity);
+        let window = spans.fold(leaf.validity, Validity::intersect);
+        // Each certificate with its issuer, the leaf first; the anchor is trusted, and no list speaks of it.
+        let subjects = std::iter::once(leaf).chain(&issuers);
+        let pairs = subjects.zip(issuers.iter().chain(std::iter::once(anchor.facts())));
+        let until = match self.lists {
+            Some(lists) => lists.judge(pairs, now)?,
+            None => Timestamp::MAX,
+        };
+        Ok(SoundPath {
+            window: window.intersect(anchor.validity()),
+            until,
+        })
     }
-    // Two certificates of one CA (same name, same key) may be in the bundle: the one that is valid longest counts.
-    let anchors = bundle.anchors_like(path.anchor());
-    let fits = |anchor: &&Anchor| anchor.validity().contains(now);
-    let Some(anchor) = anchors
-        .clone()
-        .filter(fits)
-        .max_by_key(|a| a.validity().not_after)
-    else {
-        return Err(anchors
-            .last()
-            .map_or(ChainFault::anchor_unknown(), |a| a.out_of_time(now)));
-    };
-    if anchor.path_len().is_some_and(|limit| intermediates > limit) {
-        let detail = format!(
-            "`{}` allows no {intermediates} intermediates",
-            anchor.subject()
-        );
-        return Err(ChainFault::CaConstraint { detail });
+
+    /// Two certificates of one CA (same name, same key) may be in the bundle: the one that is valid longest counts.
+    fn anchor<'s>(
+        &'s self,
+        path: &'s VerifiedPath<'_>,
+        now: Timestamp,
+    ) -> Result<&'s Anchor, ChainFault> {
+        let anchors = self.bundle.anchors_like(path.anchor());
+        let in_time = anchors.clone().filter(|a| a.validity().contains(now));
+        let longest = in_time.max_by_key(|a| a.validity().not_after);
+        let out_of_time = |a: &Anchor| a.out_of_time(now);
+        longest.ok_or_else(|| anchors.last().map_or(ChainFault::anchor_unknown(), out_of_time))
     }
-    Ok(SoundPath {
-        window: window.intersect(anchor.validity()),
-        until: Timestamp::MAX,
-    })
 }
 
 /// A chain is read in full and compared in full: its size is the peer's choice, so it has a limit.

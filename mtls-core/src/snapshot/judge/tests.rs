@@ -1,11 +1,10 @@
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
 use crate::error::AnchorFault;
 use crate::reason::Reason;
-use crate::snapshot::{CaHints, OwnChain};
+use crate::snapshot::OwnChain;
 use crate::testing::{CaOptions, Issued, LeafOptions, TestCa};
 use crate::tls::provider;
 use crate::verify::{ChainFault, Role};
@@ -72,13 +71,7 @@ impl Served {
 }
 
 fn settings() -> Settings {
-    Settings {
-        provider: provider::resolve(None).unwrap(),
-        trust_domain: None,
-        own_chain: OwnChain::Verified,
-        hints: CaHints::Send,
-        names_from: BTreeSet::new(),
-    }
+    Settings::of(provider::resolve(None).unwrap())
 }
 
 fn snapshot(settings: &Arc<Settings>, verdict: Verdict, now: UnixTime) -> Snapshot {
@@ -89,6 +82,7 @@ fn snapshot(settings: &Arc<Settings>, verdict: Verdict, now: UnixTime) -> Snapsh
         trust: verdict.trust,
         settings: Arc::clone(settings),
         own_chain: verdict.own_chain,
+        own_revoked: None,
         plays: verdict.plays,
     }
 }

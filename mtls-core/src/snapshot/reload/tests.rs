@@ -1,7 +1,6 @@
 use super::*;
 use crate::snapshot::generation::Settings;
 use crate::snapshot::publisher::Publisher;
-use crate::snapshot::{CaHints, OwnChain};
 #[cfg(unix)]
 use crate::testing::MountedDir;
 use crate::testing::{PlainDir, TestCa};
@@ -113,13 +112,7 @@ fn jitter_stays_within_a_tenth() {
 /// The task's state over `files`, to be driven by hand. Its requests are never asked for.
 fn reloader(files: CredentialFiles, quiet: Duration) -> Reloader {
     let set = files::read_set(&files).unwrap();
-    let settings = Settings {
-        provider: provider::resolve(None).unwrap(),
-        trust_domain: None,
-        own_chain: OwnChain::Verified,
-        hints: CaHints::Send,
-        names_from: Default::default(),
-    };
+    let settings = Settings::of(provider::resolve(None).unwrap());
     let publisher = Publisher::open(settings, credentials(&set).unwrap(), &trust(&set)).unwrap();
     let shared = publisher.shared;
     Reloader {

@@ -1,5 +1,6 @@
 //! All lists of a trust domain, and what they say of a path.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,6 +9,8 @@ use rustls_pki_types::CertificateRevocationListDer;
 
 use super::fault::CrlFault;
 use super::list::{List, Mark, fingerprint};
+#[cfg(doc)]
+use super::settings::StaleCrl;
 use super::settings::{CrlRollback, Revocation, RevocationDepth, UnknownRevocation};
 use crate::error::LoadError;
 use crate::identity::Timestamp;
@@ -278,6 +281,41 @@ pub struct CrlStatus {
     pub is_bound: bool,
     /// Whether a newer list of the same issuer is here, so that this one says nothing.
     pub is_superseded: bool,
+}
+
+impl CrlStatus {
+    /// Whether its successor should be here by now.
+    #[must_use]
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        !self.is_superseded && self.warn_from <= now
+    }
+
+    /// Whether it is past its `nextUpdate`. What then becomes of new handshakes is [`StaleCrl`]'s choice.
+    #[must_use]
+    pub fn is_stale(&self, now: Timestamp) -> bool {
+        !self.is_superseded && self.next_update < now
+    }
+}
+
+impl fmt::Display for CrlStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            path,
+            issuer,
+            entries,
+            next_update,
+            ..
+        } = self;
+        let path = path.display();
+        write!(f, "`{path}` of `{issuer}`, {entries} revoked, the next is due at {next_update}")?;
+        if !self.is_bound {
+            f.write_str(", signed by nobody we have seen")?;
+        }
+        if self.is_superseded {
+            f.write_str(", superseded")?;
+        }
+        Ok(())
+    }
 }
 
 fn newer<'a>(a: &'a List, b: &'a List) -> &'a List {
