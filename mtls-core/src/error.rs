@@ -13,7 +13,7 @@ mod anchor;
 pub use anchor::AnchorFault;
 
 use crate::files::{FileFormat, Layout};
-use crate::identity::TrustDomain;
+use crate::identity::{SpiffeIdError, TrustDomain};
 use crate::verify::{ChainError, CrlFault};
 
 /// Why credentials or trust could not be loaded, or were not published.
@@ -40,6 +40,17 @@ pub enum LoadError {
         /// The bundle.
         path: PathBuf,
     },
+    /// The file name of a trust bundle says whose it is, and that is no trust domain.
+    #[error(
+        "`{path}` is not named after a trust domain, expected `<trust-domain>.spiffe-trust-bundle.pem`"
+    )]
+    BundleMisnamed {
+        /// The bundle.
+        path: PathBuf,
+        /// What is wrong with the name.
+        #[source]
+        source: SpiffeIdError,
+    },
     /// A directory holds a layout that brings no trust bundle, and none was given.
     #[error("`{dir}` holds the layout {layout}, which brings no trust bundle, and none was given")]
     BundleNotNamed {
@@ -47,6 +58,18 @@ pub enum LoadError {
         dir: PathBuf,
         /// The layout.
         layout: Layout,
+    },
+    /// Two bundles for one trust domain differ, and they are never united (SPIFFE Federation §4.2).
+    #[error(
+        "trust domain {trust_domain} has two different bundles, `{first}` and `{second}`, expected one"
+    )]
+    BundleTwice {
+        /// The trust domain.
+        trust_domain: TrustDomain,
+        /// One of them.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
     },
     /// A certificate cannot be decoded.
     #[error("certificate {index} in `{path}` is malformed: {detail}")]
@@ -85,6 +108,22 @@ pub enum LoadError {
     /// Revocation is configured, and there is no list.
     #[error("revocation lists are configured, and there is none")]
     CrlsEmpty,
+    /// A path for revocation lists holds none, so that nobody would be revoked.
+    #[error("`{path}` is {found}, expected at least one certificate revocation list")]
+    CrlMissing {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it is instead.
+        found: &'static str,
+    },
+    /// A file of revocation lists holds something else too.
+    #[error("`{path}` holds {found}, expected certificate revocation lists alone")]
+    CrlUnexpected {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        found: String,
+    },
     /// DER is longer than its file: somebody is writing, or was cut off.
     #[error("`{path}` ends inside its DER")]
     DerTruncated {
@@ -98,6 +137,14 @@ pub enum LoadError {
         dir: PathBuf,
         /// The candidates.
         found: String,
+    },
+    /// A directory has more files than are read.
+    #[error("`{dir}` has more than {limit} files that would be read")]
+    DirectoryCrowded {
+        /// The directory.
+        dir: PathBuf,
+        /// How many are read at most.
+        limit: usize,
     },
     /// The directory holds no known layout.
     #[error("`{dir}` holds no layout we know: expected {expected}, found {found}")]
@@ -163,6 +210,12 @@ pub enum LoadError {
         /// The operating system's word.
         #[source]
         source: Arc<io::Error>,
+    },
+    /// A trust bundle is JSON, and the feature that reads it is not turned on.
+    #[error("`{path}` is JSON, which is read with the feature `spiffe-json`")]
+    JsonNotSupported {
+        /// The bundle.
+        path: PathBuf,
     },
     /// A private key is encrypted.
     #[error("the private key in `{path}` is encrypted")]
@@ -245,6 +298,18 @@ pub enum LoadError {
     /// The source has ended: its last handle was dropped, or its runtime has stopped.
     #[error("the credential source has ended")]
     SourceEnded,
+    /// A SPIFFE bundle, or a map of them, is not as the standard has it.
+    #[error("`{path}` has {found} at {at}, expected {expected}")]
+    SpiffeBundleMalformed {
+        /// The file.
+        path: PathBuf,
+        /// Where in it: a path such as `keys[0].x5c[0]`, or a line and a column.
+        at: String,
+        /// What stands there.
+        found: String,
+        /// What should.
+        expected: &'static str,
+    },
     /// A set of files kept changing while it was read.
     #[error("the files in `{dir}` changed during each of {passes} passes of reading")]
     UnstableFiles {

@@ -11,16 +11,23 @@ impl LoadError {
             Self::AnchorsUnusable { .. } | Self::BundleEmpty { .. } => Reason::EmptyBundle,
             Self::CertificateMalformed { .. } => Reason::MalformedCertificate,
             Self::CrlRefused { source, .. } => source.reason(),
-            Self::CrlsEmpty => Reason::CrlUnusable,
-            Self::BundleNotNamed { .. }
+            Self::CrlMissing { .. } | Self::CrlUnexpected { .. } | Self::CrlsEmpty => {
+                Reason::CrlUnusable
+            }
+            Self::BundleMisnamed { .. }
+            | Self::BundleNotNamed { .. }
+            | Self::BundleTwice { .. }
             | Self::ChainEmpty { .. }
             | Self::DerTruncated { .. }
             | Self::DirectoryAmbiguous { .. }
+            | Self::DirectoryCrowded { .. }
             | Self::DirectoryUnrecognized { .. }
             | Self::FileEmpty { .. }
+            | Self::JsonNotSupported { .. }
             | Self::KeyInBundle { .. }
             | Self::PemMalformed { .. }
             | Self::PemTruncated { .. }
+            | Self::SpiffeBundleMalformed { .. }
             | Self::WrongFormat { .. } => Reason::MalformedFile,
             Self::ChainNotTrusted { source } | Self::RoleLost { source, .. } => source.reason(),
             Self::FederatedWithOurselves { .. } => Reason::WrongTrustDomain,
@@ -51,8 +58,14 @@ impl LoadError {
                 "put the PEM certificates of the CAs that issue your peers into this file; an issuer without a CA to give \
                  (ACME) leaves it empty: use trust-manager or a ConfigMap"
             }
+            Self::BundleMisnamed { .. } => {
+                "name the file after the trust domain as it stands in SPIFFE IDs, in lowercase and without `spiffe://`"
+            }
             Self::BundleNotNamed { .. } => {
                 "name the bundle with `CredentialFiles::detect_with_bundle`, or project a ClusterTrustBundle beside it"
+            }
+            Self::BundleTwice { .. } => {
+                "remove one of the two, or let both hold the same certificates; to rotate, put old and new into one bundle"
             }
             Self::CertificateMalformed { .. } => {
                 "write the file again from the issuer; the named block is damaged"
@@ -65,8 +78,17 @@ impl LoadError {
             Self::CrlsEmpty => {
                 "put the CA's list here as PEM `X509 CRL` blocks or as DER; a CA that revoked nothing publishes an empty list, not none"
             }
+            Self::CrlMissing { .. } => {
+                "let the CA publish its list here, an empty one if it has revoked nothing: `openssl ca -gencrl`"
+            }
+            Self::CrlUnexpected { .. } => {
+                "keep revocation lists alone here, as PEM `X509 CRL` blocks or one list in DER for each file"
+            }
             Self::DirectoryAmbiguous { .. } => {
                 "name the one that is meant, as with `CredentialFiles::kubernetes`, or give each set a directory of its own"
+            }
+            Self::DirectoryCrowded { .. } => {
+                "give these files a directory of their own, or put many bundles into one map"
             }
             Self::DirectoryUnrecognized { .. } => {
                 "name the files with `CredentialFiles::paths`, or mount a TLS Secret here"
@@ -92,6 +114,9 @@ impl LoadError {
             Self::FileUnreadable { .. } => {
                 "give the process's user or group read permission (fsGroup, defaultMode, chmod)"
             }
+            Self::JsonNotSupported { .. } => {
+                "turn on the feature `spiffe-json` of mtls-core, or write the bundle as PEM"
+            }
             Self::KeyEncrypted { .. } => {
                 "store it unencrypted: `openssl pkcs8 -topk8 -nocrypt -in KEY -out KEY.new`"
             }
@@ -115,6 +140,9 @@ impl LoadError {
             Self::ReloadPanicked => {
                 "look for the panic on stderr: it comes from a subscriber of the log, or is a bug to report"
             }
+            Self::SpiffeBundleMalformed { .. } => {
+                "write it whole and rename it into place; if it stays so, fetch it again: `spire-server bundle show -format spiffe`"
+            }
             Self::SourceEnded => {
                 "keep a handle of the source, and the runtime it was made on, while it is used"
             }
@@ -135,6 +163,7 @@ impl LoadError {
             | Self::BundleEmpty { .. }
             | Self::ChainNotTrusted { .. }
             | Self::CrlsEmpty
+            | Self::CrlMissing { .. }
             | Self::DerTruncated { .. }
             | Self::FileEmpty { .. }
             | Self::FileMissing { .. }
@@ -142,17 +171,23 @@ impl LoadError {
             | Self::KeyMissing { .. }
             | Self::PemMalformed { .. }
             | Self::PemTruncated { .. }
+            | Self::SpiffeBundleMalformed { .. }
             | Self::UnstableFiles { .. } => true,
             Self::AnchorsUnusable { .. }
+            | Self::BundleMisnamed { .. }
             | Self::BundleNotNamed { .. }
+            | Self::BundleTwice { .. }
             | Self::CertificateMalformed { .. }
+            | Self::CrlUnexpected { .. }
             | Self::DirectoryAmbiguous { .. }
+            | Self::DirectoryCrowded { .. }
             | Self::DirectoryUnrecognized { .. }
             | Self::FederatedWithOurselves { .. }
             | Self::FileLinkLoop { .. }
             | Self::FileNotRegular { .. }
             | Self::FileTooLarge { .. }
             | Self::FileUnreadable { .. }
+            | Self::JsonNotSupported { .. }
             | Self::KeyEncrypted { .. }
             | Self::KeyInBundle { .. }
             | Self::KeySeveral { .. }

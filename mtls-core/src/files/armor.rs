@@ -25,6 +25,10 @@ impl Block<'_> {
         self.label == b"CERTIFICATE"
     }
 
+    pub(super) fn is_revocation_list(&self) -> bool {
+        self.label == b"X509 CRL"
+    }
+
     /// Whether it holds a private key, of whatever kind.
     pub(super) fn is_private_key(&self) -> bool {
         self.label.ends_with(b"PRIVATE KEY")

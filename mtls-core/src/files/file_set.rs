@@ -1,5 +1,6 @@
 //! All files of a set, as of one moment.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
@@ -8,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::layout::CredentialFiles;
 use super::read::{FileContent, read};
+use super::trust_set::{self, TrustSet};
 use crate::error::LoadError;
 
 /// What the files of a set held at one moment, each for itself: a chain that is missing does not hide the bundle.
@@ -16,6 +18,9 @@ pub(crate) struct FileSet {
     pub(crate) chain: Result<FileContent, LoadError>,
     pub(crate) key: Result<FileContent, LoadError>,
     pub(crate) bundle: Result<FileContent, LoadError>,
+    /// Bundles of other trust domains and revocation lists: see [`federated`](super::federated()) and
+    /// [`revocation`](super::revocation()).
+    pub(super) trust: TrustSet,
     pub(crate) fingerprint: Fingerprint,
 }
 
@@ -48,12 +53,14 @@ pub(crate) fn read_set(files: &CredentialFiles) -> Result<FileSet, LoadError> {
 
 /// Whether the set is replaced in one step, by a `..data` link as the kubelet swaps it.
 ///
-/// Such a set is whole whenever it has been read; any other may be between two writes.
+/// Such a set is whole whenever it has been read; any other may be between two writes. Credentials and their bundle
+/// belong together and have to be behind one link. A bundle of another domain or a revocation list stands for itself:
+/// it may be in a volume of its own.
 pub(crate) fn is_atomic(files: &CredentialFiles) -> bool {
     let Some(data) = data_link(files) else {
         return false;
     };
-    generation(Some(&data)).is_some()
+    generation(&data).is_some()
         && files
             .all_paths()
             .into_iter()
@@ -61,29 +68,45 @@ pub(crate) fn is_atomic(files: &CredentialFiles) -> bool {
                 Ok(target) => target.starts_with(DATA),
                 Err(error) => error.kind() == io::ErrorKind::NotFound,
             })
+        && trust_set::file_paths(files)
+            .iter()
+            .all(|path| swapped_by(path).is_some())
+        // A file that appears there has to come by a swap too.
+        && trust_set::listed_directories(files).all(|dir| swapped_by(&dir.join(DATA)).is_some())
+}
+
+/// The `..data` link by which this path is replaced: it, or a directory above it, is a link through that one.
+fn swapped_by(path: &Path) -> Option<PathBuf> {
+    path.ancestors().find_map(|path| {
+        let data = parent(path).join(DATA);
+        generation(&data)?;
+        let swapped = match fs::read_link(path) {
+            // The link itself stands for what will appear beside it.
+            Ok(target) => target.starts_with(DATA) || path == data,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        swapped.then_some(data)
+    })
 }
 
 fn stable(
     files: &CredentialFiles,
     mut pass: impl FnMut() -> FileSet,
 ) -> Result<FileSet, LoadError> {
-    let data = data_link(files);
-    let mut previous: Option<(FileSet, Option<PathBuf>)> = None;
+    let mut previous: Option<(Fingerprint, Vec<Option<PathBuf>>)> = None;
     for _ in 0..MAX_PASSES {
-        let before = generation(data.as_deref());
+        let links = data_links(files);
+        let before = generations(&links);
         let set = pass();
         // A swap during the pass: files of two generations, or of one that was deleted while we read. Neither its
         // contents nor its absences mean anything.
-        if generation(data.as_deref()) != before {
+        if generations(&links) != before {
             previous = None;
             continue;
         }
-        let current = (set, before);
-        if let Some(last) = previous
-            && last.0.fingerprint == current.0.fingerprint
-            && last.1 == current.1
-        {
-            return Ok(current.0);
+        let current = (set.fingerprint, before);
+        if previous.as_ref() == Some(&current) {
+            return Ok(set);
         }
         previous = Some(current);
     }
@@ -103,14 +126,17 @@ fn pass(files: &CredentialFiles) -> FileSet {
         Err(error) => Err(error.clone()),
     };
     let bundle = read(bundle);
+    let trust = TrustSet::read(files);
     let mut hash = Sha256::new();
     for (slot, file) in [&chain, &key, &bundle].into_iter().enumerate() {
         absorb(&mut hash, slot as u64, file);
     }
+    absorb_trust(&mut hash, &trust);
     FileSet {
         chain,
         key,
         bundle,
+        trust,
         fingerprint: Fingerprint(hash.finalize().into()),
     }
 }
@@ -118,19 +144,39 @@ fn pass(files: &CredentialFiles) -> FileSet {
 /// Slot, kind and length go first, so that no two different sets are the same sequence of bytes.
 fn absorb(hash: &mut Sha256, slot: u64, file: &Result<FileContent, LoadError>) {
     hash.update(slot.to_le_bytes());
-    let mut field = |kind: u8, bytes: &[u8]| {
-        hash.update([kind]);
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
     match file {
-        Ok(content) => field(0, content.bytes()),
-        Err(error) => {
-            field(1, error.to_string().as_bytes());
-            let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            field(2, cause.as_bytes());
+        Ok(content) => field(hash, 0, content.bytes()),
+        Err(error) => absorb_error(hash, error),
+    }
+}
+
+/// Names count here: which domain a bundle is for, and that a file is there at all.
+fn absorb_trust(hash: &mut Sha256, trust: &TrustSet) {
+    for (source, found) in (3_u64..).zip(trust.all()) {
+        match &found.files {
+            Ok(files) => {
+                field(hash, 3, &(files.len() as u64).to_le_bytes());
+                for file in files {
+                    field(hash, 4, file.path.as_os_str().as_encoded_bytes());
+                    field(hash, 5, &[u8::from(file.gone)]);
+                    absorb(hash, source, &file.content);
+                }
+            }
+            Err(error) => absorb_error(hash, error),
         }
     }
+}
+
+fn absorb_error(hash: &mut Sha256, error: &LoadError) {
+    field(hash, 1, error.to_string().as_bytes());
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    field(hash, 2, cause.as_bytes());
+}
+
+fn field(hash: &mut Sha256, kind: u8, bytes: &[u8]) {
+    hash.update([kind]);
+    hash.update((bytes.len() as u64).to_le_bytes());
+    hash.update(bytes);
 }
 
 /// The one directory of all files joined with `..data`, if there is one such directory.
@@ -139,9 +185,25 @@ fn data_link(files: &CredentialFiles) -> Option<PathBuf> {
     (first == second && second == third).then(|| first.join(DATA))
 }
 
-/// Which generation the link names now.
-fn generation(data: Option<&Path>) -> Option<PathBuf> {
-    data.and_then(|link| fs::read_link(link).ok())
+/// Every `..data` link on which what is read depends.
+fn data_links(files: &CredentialFiles) -> BTreeSet<PathBuf> {
+    let trust = trust_set::file_paths(files);
+    let trust = trust.iter().filter_map(|path| swapped_by(path));
+    let listed = trust_set::listed_directories(files).filter_map(|dir| swapped_by(&dir.join(DATA)));
+    data_link(files)
+        .into_iter()
+        .chain(trust)
+        .chain(listed)
+        .collect()
+}
+
+/// Which generation each link names now.
+fn generations(links: &BTreeSet<PathBuf>) -> Vec<Option<PathBuf>> {
+    links.iter().map(|link| generation(link)).collect()
+}
+
+fn generation(link: &Path) -> Option<PathBuf> {
+    fs::read_link(link).ok()
 }
 
 fn parent(path: &Path) -> &Path {

@@ -30,6 +30,8 @@ pub enum FileFormat {
     Pkcs7,
     /// A public key, without a private one.
     PublicKey,
+    /// A certificate revocation list.
+    RevocationList,
     /// PEM under OpenSSL's label `TRUSTED CERTIFICATE`: a certificate, followed by what it is trusted for.
     TrustedCertificate,
     /// Text in UTF-16.
@@ -82,6 +84,9 @@ impl FileFormat {
             Self::PublicKey => {
                 "put the private key or the certificate here that this public key was taken from"
             }
+            Self::RevocationList => {
+                "name it with `CredentialFiles::revocation_lists`, and put certificates here"
+            }
             Self::TrustedCertificate => {
                 "write each certificate without its trust settings: `openssl x509 -in FILE -out FILE.pem`"
             }
@@ -99,6 +104,7 @@ impl FileFormat {
             b"CMS" | b"PKCS #7 SIGNED DATA" | b"PKCS7" => Some(Self::Pkcs7),
             b"OPENSSH PRIVATE KEY" => Some(Self::OpenSshKey),
             b"PUBLIC KEY" | b"RSA PUBLIC KEY" => Some(Self::PublicKey),
+            b"X509 CRL" => Some(Self::RevocationList),
             b"TRUSTED CERTIFICATE" => Some(Self::TrustedCertificate),
             b"X509 CERTIFICATE" => Some(Self::X509Certificate),
             _ => None,
@@ -122,6 +128,7 @@ impl FileFormat {
             | Self::Json
             | Self::OpenSshKey
             | Self::PublicKey
+            | Self::RevocationList
             | Self::Utf16 => false,
         }
     }
@@ -142,6 +149,7 @@ impl fmt::Display for FileFormat {
             Self::Pkcs12 => "a PKCS#12 keystore",
             Self::Pkcs7 => "PKCS#7",
             Self::PublicKey => "a public key",
+            Self::RevocationList => "a certificate revocation list",
             Self::TrustedCertificate => "PEM labelled `TRUSTED CERTIFICATE`",
             Self::Utf16 => "text in UTF-16",
             Self::X509Certificate => "PEM labelled `X509 CERTIFICATE`",

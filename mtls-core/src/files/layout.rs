@@ -3,7 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::trust_files::TrustFiles;
 use crate::error::LoadError;
+use crate::identity::TrustDomain;
 
 mod detect;
 mod preset;
@@ -22,10 +24,14 @@ mod preset;
 /// | [`istio`], `istio-output-certs` | istio-agent's `OUTPUT_CERTS`, and file-mounted certificates | `cert-chain.pem` | `key.pem` | `root-cert.pem` |
 /// | [`linkerd_issuer`], `linkerd-issuer` | a Linkerd issuer Secret | `crt.pem` | `key.pem` | `ca.crt` |
 /// | [`pod_certificate`], `pod-certificate` | a Kubernetes `podCertificate` projection | `credentialbundle.pem` | the same | given; detected: `trust-bundle.pem` or `ca.crt` |
+/// | [`spiffe_filesystem`], `spiffe-filesystem` | the draft SPIFFE Filesystem Delivery | `credential-bundle.private-key.pem` | the same | `<trust-domain>.spiffe-trust-bundle.pem` |
 /// | [`spiffe_helper`], `spiffe-helper` | spiffe-helper | `svid.pem` | `svid_key.pem` | `svid_bundle.pem` |
 /// | [`step`], `step` | step autocert | `site.crt` | `site.key` | `root.crt` |
 /// | [`vault_agent`], `vault-agent` | Vault Agent, under the names that its templates commonly have | `cert.pem` | `key.pem` | `ca.pem` |
 /// | [`paths`], `paths` | anybody else | given | given | given |
+///
+/// Bundles of other trust domains and revocation lists are said in addition: see
+/// [`federated_bundles`](Self::federated_bundles) and [`revocation_lists`](Self::revocation_lists).
 ///
 /// [`detect`] tells them apart by their names. A bundle that is elsewhere is said by [`with_bundle`].
 ///
@@ -39,6 +45,7 @@ mod preset;
 /// [`linkerd_issuer`]: Self::linkerd_issuer
 /// [`paths`]: Self::paths
 /// [`pod_certificate`]: Self::pod_certificate
+/// [`spiffe_filesystem`]: Self::spiffe_filesystem
 /// [`spiffe_helper`]: Self::spiffe_helper
 /// [`step`]: Self::step
 /// [`vault_agent`]: Self::vault_agent
@@ -49,6 +56,7 @@ pub struct CredentialFiles {
     chain: PathBuf,
     key: PathBuf,
     bundle: PathBuf,
+    pub(super) trust: TrustFiles,
     chosen: Chosen,
 }
 
@@ -87,6 +95,7 @@ impl CredentialFiles {
             chain: dir.join(format!("{name}.pem")),
             key: dir.join(format!("{name}-key.pem")),
             bundle: dir.join(preset::CONSUL_BUNDLE),
+            trust: TrustFiles::default(),
             chosen: Chosen::Said,
         }
     }
@@ -116,6 +125,18 @@ impl CredentialFiles {
     pub fn pod_certificate(dir: impl AsRef<Path>, bundle: impl Into<PathBuf>) -> Self {
         let files = preset::POD_CERTIFICATE.within(dir.as_ref());
         files.with_bundle(bundle)
+    }
+
+    /// `credential-bundle.private-key.pem` in `dir`, which holds key and chain, and beside it a
+    /// `<trust-domain>.spiffe-trust-bundle.pem` for each trust domain: the draft SPIFFE Filesystem Delivery.
+    ///
+    /// `trust_domain` is the own one; the others are [`federated_bundles`](Self::federated_bundles).
+    #[must_use]
+    pub fn spiffe_filesystem(dir: impl AsRef<Path>, trust_domain: &TrustDomain) -> Self {
+        let dir = dir.as_ref();
+        let files = preset::SPIFFE_FILESYSTEM.within(dir);
+        let bundle = preset::bundle_of(dir, trust_domain);
+        files.with_bundle(bundle).federated_bundles(dir)
     }
 
     /// `svid.pem`, `svid_key.pem` and `svid_bundle.pem` in `dir`, as spiffe-helper names them.
@@ -148,6 +169,7 @@ impl CredentialFiles {
             chain: chain.into(),
             key: key.into(),
             bundle: bundle.into(),
+            trust: TrustFiles::default(),
             chosen: Chosen::Said,
         }
     }
@@ -215,7 +237,7 @@ impl CredentialFiles {
         self.layout
     }
 
-    /// Every path, in the order in which a set is read.
+    /// The paths of credentials and own bundle, in the order in which a set is read.
     pub(super) fn all_paths(&self) -> [&Path; 3] {
         [&self.chain, &self.key, &self.bundle]
     }
@@ -224,7 +246,9 @@ impl CredentialFiles {
 /// The same files under the same layout are equal, whether they were named or detected.
 impl PartialEq for CredentialFiles {
     fn eq(&self, other: &Self) -> bool {
-        self.layout == other.layout && self.all_paths() == other.all_paths()
+        self.layout == other.layout
+            && self.all_paths() == other.all_paths()
+            && self.trust == other.trust
     }
 }
 
@@ -245,7 +269,11 @@ impl fmt::Display for CredentialFiles {
             )?,
         }
         let [chain, key, bundle] = self.all_paths().map(Path::display);
-        write!(f, "): chain `{chain}`, key `{key}`, bundle `{bundle}`")
+        let trust = &self.trust;
+        write!(
+            f,
+            "): chain `{chain}`, key `{key}`, bundle `{bundle}`{trust}"
+        )
     }
 }
 
@@ -271,6 +299,8 @@ pub enum Layout {
     Paths,
     /// A Kubernetes `podCertificate` projection: `credentialbundle.pem`.
     PodCertificate,
+    /// SPIFFE Filesystem Delivery, a draft: `credential-bundle.private-key.pem`, a bundle for each trust domain.
+    SpiffeFilesystem,
     /// spiffe-helper: `svid.pem`, `svid_key.pem`, `svid_bundle.pem`.
     SpiffeHelper,
     /// step autocert: `site.crt`, `site.key`, `root.crt`.
@@ -293,6 +323,7 @@ impl Layout {
             Self::LinkerdIssuer => "linkerd-issuer",
             Self::Paths => "paths",
             Self::PodCertificate => "pod-certificate",
+            Self::SpiffeFilesystem => "spiffe-filesystem",
             Self::SpiffeHelper => "spiffe-helper",
             Self::Step => "step",
             Self::VaultAgent => "vault-agent",

@@ -5,6 +5,11 @@
 //! again, `mounts` which files will never be replaced. Whether what was read is any good is not known here.
 
 mod armor;
+#[allow(
+    dead_code,
+    reason = "a source asks which domains are there, and not yet for their bundles"
+)]
+mod federated;
 mod file_set;
 mod format;
 mod layout;
@@ -14,7 +19,13 @@ mod mountinfo;
 mod mounts;
 mod pem;
 mod read;
+#[allow(dead_code, reason = "a source does not ask for lists yet")]
+mod revocation;
 mod sniff;
+#[cfg(feature = "spiffe-json")]
+mod spiffe_bundle;
+mod trust_files;
+mod trust_set;
 mod watch;
 #[cfg(feature = "notify")]
 mod watch_set;
@@ -24,6 +35,7 @@ mod watcher;
 #[cfg(test)]
 mod fixture;
 
+pub(crate) use federated::{Presence, presence};
 pub(crate) use file_set::{FileSet, Fingerprint, is_atomic, read_set};
 pub use format::FileFormat;
 pub use layout::{CredentialFiles, Layout};

@@ -44,6 +44,16 @@ impl FileContent {
         }
     }
 
+    /// Bytes that are in no file by themselves.
+    #[cfg(feature = "spiffe-json")]
+    pub(super) fn of_bytes(bytes: Vec<u8>) -> Self {
+        Self {
+            path: PathBuf::new(),
+            bytes: Arc::new(Zeroizing::new(bytes)),
+            world_readable: false,
+        }
+    }
+
     #[cfg(any(test, feature = "__fuzz"))]
     pub(crate) fn of(path: &str, bytes: &[u8]) -> Self {
         Self {
@@ -65,14 +75,19 @@ impl fmt::Debug for FileContent {
 
 /// Reads a regular file of at most [`MAX_FILE_SIZE`] bytes. Blocks on the disk, never on a FIFO or a terminal.
 pub(super) fn read(path: &Path) -> Result<FileContent, LoadError> {
+    read_up_to(path, MAX_FILE_SIZE)
+}
+
+/// As [`read`], with another limit.
+pub(super) fn read_up_to(path: &Path, limit: u64) -> Result<FileContent, LoadError> {
     let mut file = open(path).map_err(|error| not_opened(path, error))?;
     // Asked of what was opened, not of the path: the two may differ by now.
     let metadata = file.metadata().map_err(|error| unreadable(path, error))?;
     if !metadata.is_file() {
         return Err(not_regular(path, metadata.file_type()));
     }
-    if metadata.len() > MAX_FILE_SIZE {
-        return Err(too_large(path, metadata.len()));
+    if metadata.len() > limit {
+        return Err(too_large(path, metadata.len(), limit));
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity_for(metadata.len())));
     let mut chunk = Zeroizing::new([0_u8; 4096]);
@@ -86,8 +101,8 @@ pub(super) fn read(path: &Path) -> Result<FileContent, LoadError> {
         append(&mut bytes, chunk.get(..read).unwrap_or_default());
         // A file can grow while it is read, and some (procfs) state a size of zero.
         let size = bytes.len() as u64;
-        if size > MAX_FILE_SIZE {
-            return Err(too_large(path, size));
+        if size > limit {
+            return Err(too_large(path, size, limit));
         }
     }
     Ok(FileContent {
@@ -136,7 +151,7 @@ fn append(bytes: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
 }
 
 fn capacity_for(size: u64) -> usize {
-    usize::try_from(size.min(MAX_FILE_SIZE)).unwrap_or(0)
+    usize::try_from(size).unwrap_or(0)
 }
 
 fn not_opened(path: &Path, error: io::Error) -> LoadError {
@@ -195,11 +210,11 @@ fn kind_name(found: FileType) -> &'static str {
     }
 }
 
-fn too_large(path: &Path, size: u64) -> LoadError {
+fn too_large(path: &Path, size: u64, limit: u64) -> LoadError {
     LoadError::FileTooLarge {
         path: path.to_path_buf(),
         size,
-        limit: MAX_FILE_SIZE,
+        limit,
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) fn binary(bytes: &[u8]) -> Option<Binary> {
     let inner = Sequence::open(outer.contents)?.contents;
     if inner.starts_with(CERTIFICATE_VERSION) {
         Some(Binary::Certificate)
+    } else if is_revocation_list(inner) {
+        Some(Binary::Other(FileFormat::RevocationList))
     } else if inner.starts_with(REQUEST_VERSION) {
         Some(Binary::Other(FileFormat::CertificateRequest))
     } else if PASSWORD_OIDS.iter().any(|oid| oid_is_below(inner, oid)) {
@@ -124,6 +126,20 @@ impl<'a> Sequence<'a> {
     }
 }
 
+/// RFC 5280 §5.1: `version INTEGER {v2(1)}`, signature, issuer, then a time. In the first version of a certificate, where
+/// a serial number may look like that version, a SEQUENCE stands in the place of the time.
+fn is_revocation_list(inner: &[u8]) -> bool {
+    let after = |bytes| {
+        let field = Sequence::open(bytes)?;
+        field.contents.get(field.stated?..)
+    };
+    let time = inner
+        .strip_prefix(LIST_VERSION)
+        .and_then(after)
+        .and_then(after);
+    matches!(time, Some([UTC_TIME | GENERALIZED_TIME, ..]))
+}
+
 /// Whether an object identifier stands here that begins with these arcs.
 fn oid_is_below(bytes: &[u8], arcs: &[u8]) -> bool {
     matches!(bytes, [OID, _, rest @ ..] if rest.starts_with(arcs))
@@ -140,6 +156,8 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 
 const SEQUENCE: u8 = 0x30;
 const OID: u8 = 0x06;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 
 /// `version INTEGER {v3(3)}` (RFC 7292 §4).
 const PKCS12_VERSION: &[u8] = &[0x02, 0x01, 0x03];
@@ -149,6 +167,8 @@ const PKCS7_OID: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07";
 const CERTIFICATE_VERSION: &[u8] = &[0xa0, 0x03, 0x02, 0x01, 0x02];
 /// `version INTEGER {v1(0)}`, then the SEQUENCE of the subject (RFC 2986 §4.1).
 const REQUEST_VERSION: &[u8] = &[0x02, 0x01, 0x00, 0x30];
+/// `version INTEGER {v2(1)}` (RFC 5280 §5.1.2.1).
+const LIST_VERSION: &[u8] = &[0x02, 0x01, 0x01];
 /// PKCS#5 (RFC 8018 §A), and the password-based encryption of PKCS#12 (RFC 7292 §C).
 const PASSWORD_OIDS: [&[u8]; 2] = [
     b"\x2a\x86\x48\x86\xf7\x0d\x01\x05",

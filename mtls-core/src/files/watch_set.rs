@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::layout::CredentialFiles;
-use super::links;
+use super::{links, trust_set};
 
 /// What decides, at one moment, what the files of a set hold. All paths are free of links.
 ///
@@ -25,8 +25,12 @@ impl WatchSet {
     /// What these files depend on now. Looks at the links on the way; blocking.
     pub(super) fn of(files: &CredentialFiles) -> Self {
         let mut set = Self::default();
-        for path in files.all_paths() {
-            let walk = links::walk(path);
+        let own = files.all_paths().map(Path::to_path_buf);
+        // In a directory that is listed any name counts: one that is not there finds its home.
+        let listed = trust_set::listed_directories(files).map(|dir| dir.join(UNNAMED));
+        let trust = trust_set::file_paths(files).into_iter().chain(listed);
+        for path in own.into_iter().chain(trust) {
+            let walk = links::walk(&path);
             if let Some(home) = walk.home {
                 set.near.insert(home.clone());
                 set.homes.insert(home);
@@ -69,6 +73,9 @@ impl WatchSet {
             || path.parent().is_some_and(|dir| self.homes.contains(dir))
     }
 }
+
+/// The name that a file of a listed directory does not have yet.
+const UNNAMED: &str = ".unnamed";
 
 #[cfg(test)]
 #[cfg(unix)]
@@ -127,5 +134,46 @@ mod tests {
         assert_eq!(set.near().collect::<Vec<_>>(), [&base]);
         assert!(set.concerns(&base.join("certs")));
         assert!(!set.concerns(&base.join("other")));
+    }
+
+    #[test]
+    fn a_file_that_appears_in_a_listed_directory_is_noticed() {
+        let (_guard, base) = tempdir();
+        for dir in ["certs", "federated", "lists"] {
+            fs::create_dir(base.join(dir)).unwrap();
+        }
+        symlink("federated", base.join("link")).unwrap();
+        let files = write_plain(&base.join("certs"), "");
+        let plain = WatchSet::of(&files);
+        let set = WatchSet::of(
+            &files
+                .federated_bundles(base.join("link"))
+                .revocation_lists(base.join("lists")),
+        );
+        for new in [
+            "federated/new.spiffe-trust-bundle.pem",
+            "lists/new.crl",
+            "link",
+        ] {
+            assert!(set.concerns(&base.join(new)), "{new}");
+            assert!(!plain.concerns(&base.join(new)), "{new}");
+        }
+        for dir in ["federated", "lists"] {
+            assert!(set.near().any(|near| *near == base.join(dir)), "{dir}");
+        }
+    }
+
+    #[test]
+    fn the_links_of_each_file_in_a_listed_directory_are_followed() {
+        let (_guard, base) = tempdir();
+        for dir in ["certs", "elsewhere"] {
+            fs::create_dir(base.join(dir)).unwrap();
+        }
+        let name = "a.example.spiffe-trust-bundle.pem";
+        symlink("../elsewhere/a.pem", base.join("certs").join(name)).unwrap();
+        let files = write_plain(&base.join("certs"), "");
+        assert!(!WatchSet::of(&files).concerns(&base.join("elsewhere/a.pem")));
+        let files = files.federated_bundles(base.join("certs"));
+        assert!(WatchSet::of(&files).concerns(&base.join("elsewhere/a.pem")));
     }
 }

@@ -25,7 +25,7 @@ use super::publisher::{Outcome, Shared};
 use crate::clock;
 use crate::error::{Chained, LoadError};
 use crate::files::{
-    self, CredentialFiles, FileContent, FileSet, Fingerprint, Subscription, WatchMode,
+    self, CredentialFiles, FileContent, FileSet, Fingerprint, Presence, Subscription, WatchMode,
 };
 use crate::identity::Timestamp;
 
@@ -74,6 +74,8 @@ pub(super) struct Progress {
     offered: Option<Fingerprint>,
     /// When it would be judged the same.
     stands: Option<Range<Timestamp>>,
+    /// Which other trust domains had a bundle in it.
+    federated: Presence,
     unsettled: Option<Unsettled>,
     failures: u32,
     /// How many of them found the same thing: what the next retry waits by.
@@ -83,10 +85,13 @@ pub(super) struct Progress {
     trust_held_since: Option<Instant>,
 }
 
-/// What was read when nobody had told of a change, and has to be the same once more.
+/// What was read when nobody had told of a change, or when a trust domain was gone, and has to be the same once more.
 #[derive(Debug)]
 struct Unsettled {
     found: Fingerprint,
+    /// When this was read first.
+    seen: Instant,
+    /// When what was served was read no more.
     since: Instant,
 }
 
@@ -94,6 +99,8 @@ struct Unsettled {
 struct Reading {
     set: FileSet,
     atomic: bool,
+    /// The bundle of another trust domain was there and is gone.
+    defederates: bool,
 }
 
 impl Reloader {
@@ -183,8 +190,8 @@ impl Reloader {
     /// `None` if what was read may be half written.
     async fn check(&mut self, occasion: &Occasion) -> Option<Result<u64, LoadError>> {
         let read = self.read().await;
-        if let (Ok(reading), Occasion::Timer) = (&read, occasion)
-            && self.is_unsettled(reading)
+        if let Ok(reading) = &read
+            && self.is_unsettled(reading, occasion)
         {
             return None;
         }
@@ -204,20 +211,33 @@ impl Reloader {
 
     /// Whether what was read is new and perhaps half written. No event told of it, so nobody has waited for its writer:
     /// it has to be the same once more, a quiet time later. A bundle that was cut between two certificates is a bundle.
-    fn is_unsettled(&mut self, reading: &Reading) -> bool {
+    ///
+    /// A domain whose bundle is gone is refused from then on, so that is seen twice however it came about: whoever
+    /// writes a directory anew may have emptied it first. Who asks gets what is there.
+    fn is_unsettled(&mut self, reading: &Reading, occasion: &Occasion) -> bool {
         let (found, now) = (reading.set.fingerprint, Instant::now());
-        if reading.atomic || self.rhythm.quiet.is_zero() || self.progress.offered == Some(found) {
+        let waits = match occasion {
+            Occasion::Asked(_) => false,
+            Occasion::Quiet => reading.defederates,
+            Occasion::Timer => reading.defederates || !reading.atomic,
+        };
+        let quiet = self.rhythm.quiet;
+        if !waits || quiet.is_zero() || self.progress.offered == Some(found) {
             return false;
         }
         match &mut self.progress.unsettled {
-            Some(before) if before.found == found => false,
             Some(before) if now - before.since >= self.rhythm.quiet_cap() => false,
+            // Events may have had us look sooner.
+            Some(before) if before.found == found => {
+                reading.defederates && now - before.seen < quiet
+            }
             Some(before) => {
-                before.found = found;
+                (before.found, before.seen) = (found, now);
                 true
             }
             None => {
-                self.progress.unsettled = Some(Unsettled { found, since: now });
+                let (seen, since) = (now, now);
+                self.progress.unsettled = Some(Unsettled { found, seen, since });
                 true
             }
         }
@@ -236,11 +256,13 @@ impl Reloader {
 
     async fn read(&self) -> Result<Reading, LoadError> {
         let (files, subscription) = (self.files.clone(), Arc::clone(&self.subscription));
+        let federated = self.progress.federated.clone();
         let read = spawn_blocking(move || {
             let before = subscription.mode();
             let mode = arm(&subscription, &files);
             let set = files::read_set(&files);
             let reading = set.map(|set| Reading {
+                defederates: files::presence(&set).lacks_any_of(&federated),
                 set,
                 atomic: files::is_atomic(&files),
             });
@@ -269,7 +291,8 @@ impl Reloader {
         let fingerprint = set.fingerprint;
         let shared = Arc::clone(&self.shared);
         let judged = spawn_blocking(move || {
-            let (credentials, trust) = (credentials(&set), trust(&set));
+            let (credentials, trust, federated) =
+                (credentials(&set), trust(&set), files::presence(&set));
             let offer = Offer {
                 credentials: Some(credentials),
                 trust: Some(trust),
@@ -277,10 +300,11 @@ impl Reloader {
             };
             let now = clock::now();
             let outcome = shared.offer(offer, patience, now);
-            (outcome, shared.current().stands(now.into()))
+            (outcome, shared.current().stands(now.into()), federated)
         });
-        let (outcome, stands) = judged.await.map_err(unfinished)?;
+        let (outcome, stands, federated) = judged.await.map_err(unfinished)?;
         let progress = &mut self.progress;
+        progress.federated = federated.after(&progress.federated);
         if progress.offered != Some(fingerprint) {
             progress.unchanged = 0;
         }
@@ -380,6 +404,7 @@ impl Progress {
         Self {
             stands: Some(snapshot.stands(snapshot.loaded_at)),
             offered: Some(set.fingerprint),
+            federated: files::presence(set),
             ..Self::default()
         }
     }

@@ -175,3 +175,70 @@ fn only_a_set_wholly_behind_one_data_link_is_atomic() {
     let (_guard, dir) = tempdir();
     assert!(!is_atomic(&write_plain(&dir, "plain")));
 }
+
+#[test]
+fn bundles_of_other_domains_and_lists_count_by_name_and_contents() {
+    let (_guard, dir) = tempdir();
+    let other = dir.join("other");
+    fs::create_dir(&other).unwrap();
+    let files = write_plain(&dir, "a")
+        .federated_bundles(&other)
+        .revocation_lists(&other);
+    let mut seen = vec![read_set(&files).unwrap().fingerprint];
+    let mut changes = |what: &str| {
+        let print = read_set(&files).unwrap().fingerprint;
+        assert!(!seen.contains(&print), "{what}");
+        seen.push(print);
+    };
+    let a = other.join("a.example.spiffe-trust-bundle.pem");
+    fs::write(&a, "1").unwrap();
+    changes("a file came");
+    fs::write(&a, "2").unwrap();
+    changes("it holds something else");
+    fs::rename(&a, other.join("b.example.spiffe-trust-bundle.pem")).unwrap();
+    changes("it has another name");
+    fs::write(other.join("ca.crl"), "").unwrap();
+    changes("a list came");
+    fs::remove_dir_all(&other).unwrap();
+    changes("the directory went");
+}
+
+#[test]
+fn trust_of_its_own_may_be_behind_a_data_link_of_its_own() {
+    let (mount, other) = (Mount::new(), Mount::new());
+    let files = mount.files().federated_bundles(&other.dir);
+    let files = files.revocation_lists(other.dir.join(NAMES[0]));
+    assert!(is_atomic(&files));
+    // A part of a volume, which is linked as a whole.
+    let data = fs::read_link(other.dir.join("..data")).unwrap();
+    fs::create_dir(other.dir.join(data).join("part")).unwrap();
+    std::os::unix::fs::symlink("..data/part", other.dir.join("part")).unwrap();
+    let part = mount.files().federated_bundles(other.dir.join("part"));
+    fs::write(other.dir.join("part/a.spiffe-trust-bundle.pem"), "").unwrap();
+    assert!(is_atomic(&part));
+
+    fs::write(other.dir.join("a.spiffe-trust-bundle.pem"), "").unwrap();
+    assert!(!is_atomic(&files), "put there by hand");
+    let (_guard, plain) = tempdir();
+    assert!(!is_atomic(&mount.files().federated_bundles(&plain)));
+    assert!(!is_atomic(
+        &mount.files().revocation_lists(plain.join("crl"))
+    ));
+}
+
+#[test]
+fn a_swap_of_the_other_volume_during_a_pass_is_read_again() {
+    let (mount, mut other) = (Mount::new(), Mount::new());
+    let files = mount.files().revocation_lists(other.dir.join(NAMES[0]));
+    let mut count = 0;
+    stable(&files, || {
+        count += 1;
+        if count <= 2 {
+            // The same contents: only the link tells.
+            other.swap("0");
+        }
+        pass(&files)
+    })
+    .unwrap();
+    assert_eq!(count, 4);
+}

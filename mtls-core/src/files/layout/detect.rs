@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use super::preset::{Bundle, PRESETS, Preset};
+use super::preset::{self, Bundle, PRESETS, Preset};
 use super::{Chosen, CredentialFiles, Layout};
 use crate::error::LoadError;
-use crate::identity::certificate::printable;
+use crate::files::pem;
+use crate::files::read::read;
+use crate::identity::certificate::{Certificate, UriName, printable};
+use crate::identity::{SpiffeId, TrustDomain};
 
 /// The one layout in `dir`; its bundle is the one given, if one is.
 pub(super) fn detect(dir: &Path, bundle: Option<PathBuf>) -> Result<CredentialFiles, LoadError> {
@@ -34,14 +37,40 @@ pub(super) fn detect(dir: &Path, bundle: Option<PathBuf>) -> Result<CredentialFi
             found: found_names(dir)?,
         });
     };
+    let per_domain = matches!(preset.map(|p| p.bundle), Some(Bundle::OfOwnDomain));
+    let files = match per_domain {
+        true => files.federated_bundles(dir),
+        false => files,
+    };
     match (bundle, preset.map(|preset| preset.bundle)) {
         (Some(bundle), _) => Ok(files.with_bundle(bundle)),
         (None, Some(Bundle::Beside(names))) => {
             let bundle = beside(dir, files.layout, names)?;
             Ok(files.with_bundle(bundle))
         }
+        (None, Some(Bundle::OfOwnDomain)) => {
+            let bundle = preset::bundle_of(dir, &own_domain(&files)?);
+            Ok(files.with_bundle(bundle))
+        }
         (None, Some(Bundle::Named(_)) | None) => Ok(files),
     }
+}
+
+/// The trust domain that the leaf says it belongs to. It only chooses the name of the bundle, under which the leaf then
+/// has to verify.
+fn own_domain(files: &CredentialFiles) -> Result<TrustDomain, LoadError> {
+    let chain = pem::chain(&read(&files.chain)?)?;
+    let leaf = chain.first().and_then(|leaf| Certificate::parse(leaf).ok());
+    let uris = leaf.map(|leaf| leaf.names.uris).unwrap_or_default();
+    match uris.as_slice() {
+        [UriName::Text(uri)] => uri.parse::<SpiffeId>().ok(),
+        _ => None,
+    }
+    .map(|id| id.trust_domain())
+    .ok_or_else(|| LoadError::BundleNotNamed {
+        dir: files.chain.parent().unwrap_or(&files.chain).to_path_buf(),
+        layout: files.layout,
+    })
 }
 
 type Candidate = (CredentialFiles, Option<&'static Preset>);

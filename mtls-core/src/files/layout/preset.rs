@@ -1,8 +1,10 @@
 //! The names of each layout that has fixed ones.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Chosen, CredentialFiles, Layout};
+use super::{Chosen, CredentialFiles, Layout, TrustFiles};
+use crate::files::trust_files::BUNDLE_SUFFIX;
+use crate::identity::TrustDomain;
 
 /// The names of one layout, all in one directory.
 pub(super) struct Preset {
@@ -20,6 +22,8 @@ pub(super) enum Bundle {
     Named(&'static str),
     /// The layout has none. One under these names may be there all the same.
     Beside(&'static [&'static str]),
+    /// Under the name of the trust domain that the leaf belongs to, among those of others.
+    OfOwnDomain,
 }
 
 impl Preset {
@@ -27,16 +31,22 @@ impl Preset {
     pub(super) fn within(&self, dir: &Path) -> CredentialFiles {
         let bundle = match self.bundle {
             Bundle::Named(name) => name,
-            Bundle::Beside(_) => "",
+            Bundle::Beside(_) | Bundle::OfOwnDomain => "",
         };
         CredentialFiles {
             layout: self.layout,
             chain: dir.join(self.chain),
             key: dir.join(self.key),
             bundle: dir.join(bundle),
+            trust: TrustFiles::default(),
             chosen: Chosen::Said,
         }
     }
+}
+
+/// Where the bundle of a trust domain is in the draft SPIFFE Filesystem Delivery.
+pub(super) fn bundle_of(dir: &Path, trust_domain: &TrustDomain) -> PathBuf {
+    dir.join(format!("{trust_domain}{BUNDLE_SUFFIX}"))
 }
 
 pub(super) const CERT_MANAGER_COMBINED: Preset = Preset {
@@ -88,6 +98,13 @@ pub(super) const POD_CERTIFICATE: Preset = Preset {
     bundle: Bundle::Beside(&["trust-bundle.pem", "ca.crt"]),
 };
 
+pub(super) const SPIFFE_FILESYSTEM: Preset = Preset {
+    layout: Layout::SpiffeFilesystem,
+    chain: "credential-bundle.private-key.pem",
+    key: "credential-bundle.private-key.pem",
+    bundle: Bundle::OfOwnDomain,
+};
+
 pub(super) const SPIFFE_HELPER: Preset = Preset {
     layout: Layout::SpiffeHelper,
     chain: "svid.pem",
@@ -118,6 +135,7 @@ pub(super) const PRESETS: &[Preset] = &[
     ISTIO,
     LINKERD_ISSUER,
     POD_CERTIFICATE,
+    SPIFFE_FILESYSTEM,
     SPIFFE_HELPER,
     STEP,
     VAULT_AGENT,

@@ -231,3 +231,86 @@ async fn while_the_files_cannot_be_read_a_held_trust_is_no_reason_to_hurry() {
     assert_eq!(reloader.roots_after(Occasion::Timer).await, 1);
     assert!(reloader.shared.current().own_chain.is_err());
 }
+
+/// Credentials with a bundle of `b.example` in a directory beside them.
+fn federated() -> (PlainDir, PlainDir, CredentialFiles) {
+    let dir = PlainDir::new(&TestCa::new("example.org").issue("/web"));
+    let other = PlainDir::empty();
+    other.rename_over(FEDERATED, TestCa::new("b.example").root_pem());
+    let files = CredentialFiles::kubernetes(dir.path()).federated_bundles(other.path());
+    (dir, other, files)
+}
+
+const FEDERATED: &str = "b.example.spiffe-trust-bundle.pem";
+
+#[tokio::test(start_paused = true)]
+async fn a_domain_whose_bundle_is_gone_is_let_go_when_it_is_still_gone_a_quiet_time_later() {
+    let (_dir, other, files) = federated();
+    let mut reloader = reloader(files, QUIET);
+    let before = reloader.progress.offered;
+    other.remove(FEDERATED);
+    reloader.check(Occasion::Quiet).await;
+    assert_eq!(reloader.pause(), QUIET);
+    // Events that come sooner change nothing.
+    tokio::time::advance(QUIET / 2).await;
+    for occasion in [Occasion::Quiet, Occasion::Timer] {
+        reloader.check(occasion).await;
+        assert_eq!(reloader.progress.offered, before);
+    }
+    tokio::time::advance(QUIET / 2).await;
+    reloader.check(Occasion::Timer).await;
+    assert_ne!(reloader.progress.offered, before);
+    assert!(reloader.pause() > QUIET, "nothing is pending");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_that_was_gone_for_a_moment_was_never_let_go() {
+    let (_dir, other, files) = federated();
+    let mut reloader = reloader(files, QUIET);
+    let before = reloader.progress.offered;
+    let bundle = TestCa::new("b.example").root_pem();
+    other.remove(FEDERATED);
+    reloader.check(Occasion::Quiet).await;
+    other.rename_over(FEDERATED, bundle);
+    assert_eq!(reloader.progress.offered, before);
+    reloader.check(Occasion::Quiet).await;
+    assert_ne!(
+        reloader.progress.offered, before,
+        "a bundle that is there is taken"
+    );
+    assert!(reloader.progress.unsettled.is_none());
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_removal_by_swap_waits_too_and_an_addition_does_not() {
+    let issued = TestCa::new("example.org").issue("/web");
+    let (mount, other) = (MountedDir::new(&issued), MountedDir::empty());
+    let files = CredentialFiles::kubernetes(mount.path()).federated_bundles(other.path());
+    let mut reloader = reloader(files.clone(), QUIET);
+    let mut offered = reloader.progress.offered;
+    let bundle = TestCa::new("b.example").root_pem();
+    other.rotate_files(&[(FEDERATED, bundle.as_bytes())]);
+    assert!(files::is_atomic(&files));
+    reloader.check(Occasion::Timer).await;
+    assert_ne!(
+        std::mem::replace(&mut offered, reloader.progress.offered),
+        offered
+    );
+    other.rotate_files(&[]);
+    reloader.check(Occasion::Timer).await;
+    assert_eq!(reloader.progress.offered, offered);
+    tokio::time::advance(QUIET).await;
+    reloader.check(Occasion::Timer).await;
+    assert_ne!(reloader.progress.offered, offered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_is_not_kept_waiting_by_a_removal() {
+    let (_dir, other, files) = federated();
+    let mut reloader = reloader(files, QUIET);
+    let before = reloader.progress.offered;
+    other.remove(FEDERATED);
+    reloader.check(Occasion::Asked(Vec::new())).await;
+    assert_ne!(reloader.progress.offered, before);
+}
