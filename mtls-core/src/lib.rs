@@ -42,6 +42,7 @@
 //! | `notify` | yes | reload on filesystem events; without it, by polling |
 //! | `ring` | no | the crypto provider ring, used when none is named and aws-lc-rs is off |
 //! | `signal` | no | `CredentialSource::reload_on_hangup` |
+//! | `spiffe-json` | no | SPIFFE bundles and bundle maps in JSON: `CredentialFiles::bundle_map` |
 //! | `testing` | no | the module `testing` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use mtls_core::testing::{Broken, Issued, MountedDir, PlainDir, TestCa};
-use mtls_core::{CredentialFiles, CredentialSource, FileFormat, LoadError, Snapshot};
+use mtls_core::{CredentialFiles, CredentialSource, FileFormat, LoadError, Snapshot, TrustDomain};
 
 /// What a file of a layout holds.
 #[derive(Clone, Copy)]
@@ -75,6 +75,13 @@ const LAYOUTS: &[(&str, &[(&str, Part)])] = &[
         ],
     ),
     (
+        "spiffe-filesystem",
+        &[
+            ("credential-bundle.private-key.pem", Part::Both),
+            ("example.org.spiffe-trust-bundle.pem", Part::Bundle),
+        ],
+    ),
+    (
         "spiffe-helper",
         &[
             ("svid.pem", Part::Chain),
@@ -133,6 +140,67 @@ async fn each_layout_is_detected_loaded_and_named() {
         assert_eq!(snapshot.credentials().serial(), issued.serial(), "{name}");
         assert_eq!(snapshot.credentials().chain(), issued.chain_der(), "{name}");
     }
+}
+
+const CREDENTIALS: &str = "credential-bundle.private-key.pem";
+
+#[tokio::test]
+async fn of_a_bundle_for_each_domain_the_leafs_own_is_taken() {
+    let (ours, theirs) = (TestCa::new("example.org"), TestCa::new("a.example"));
+    let issued = ours.issue("/web");
+    let dir = PlainDir::empty();
+    dir.rename_over(
+        CREDENTIALS,
+        issued.key_pem().to_owned() + &issued.chain_pem(),
+    );
+    for ca in [&ours, &theirs] {
+        let name = format!("{}.spiffe-trust-bundle.pem", ca.trust_domain());
+        dir.rename_over(&name, ca.root_pem());
+    }
+    let own: TrustDomain = "example.org".parse().unwrap();
+    let detected = CredentialFiles::detect(dir.path()).unwrap();
+    assert_eq!(
+        detected,
+        CredentialFiles::spiffe_filesystem(dir.path(), &own)
+    );
+    let snapshot = load(detected.clone()).await.unwrap();
+    assert_eq!(snapshot.credentials().serial(), issued.serial());
+
+    // Another domain's bundle does not stand in for it.
+    dir.remove("example.org.spiffe-trust-bundle.pem");
+    let refused = load(detected).await;
+    assert!(
+        matches!(refused, Err(LoadError::FileMissing { .. })),
+        "{refused:?}"
+    );
+    let other = "a.example".parse().unwrap();
+    let refused = load(CredentialFiles::spiffe_filesystem(dir.path(), &other)).await;
+    assert!(
+        matches!(refused, Err(LoadError::ChainNotTrusted { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_leaf_that_says_no_domain_has_no_bundle_of_its_own() {
+    let issued = TestCa::new("example.org").issue_dns("web.example.org");
+    let dir = PlainDir::empty();
+    dir.rename_over(
+        CREDENTIALS,
+        issued.key_pem().to_owned() + &issued.chain_pem(),
+    );
+    dir.rename_over("example.org.spiffe-trust-bundle.pem", issued.bundle_pem());
+    let refused = CredentialFiles::detect(dir.path());
+    assert!(
+        matches!(refused, Err(LoadError::BundleNotNamed { .. })),
+        "{refused:?}"
+    );
+    dir.truncate(CREDENTIALS);
+    let refused = CredentialFiles::detect(dir.path());
+    assert!(
+        matches!(refused, Err(LoadError::FileEmpty { .. })),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]

@@ -197,6 +197,8 @@ impl CredentialFiles {
     /// - [`LoadError::BundleNotNamed`] if the layout brings no trust bundle:
     ///   [`detect_with_bundle`](Self::detect_with_bundle) takes one.
     /// - [`LoadError::FileMissing`] or [`LoadError::FileUnreadable`] if `dir` is absent or may not be entered.
+    /// - What is wrong with the chain of [`Layout::SpiffeFilesystem`]: its leaf says which of the bundles is its own, and
+    ///   one without a SPIFFE ID has none ([`LoadError::BundleNotNamed`]).
     pub fn detect(dir: impl AsRef<Path>) -> Result<Self, LoadError> {
         detect::detect(dir.as_ref(), None)
     }

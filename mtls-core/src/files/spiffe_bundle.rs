@@ -207,17 +207,17 @@ impl Json {
     }
 
     fn object(&self, at: &At<'_>) -> Result<&[(String, Self)], JsonFault> {
-        match self {
-            Self::Object(entries) => Ok(entries),
-            other => Err(at.unexpected(other.kind().to_owned(), "an object")),
-        }
+        let Self::Object(entries) = self else {
+            return Err(at.unexpected(self.kind().to_owned(), "an object"));
+        };
+        Ok(entries)
     }
 
     fn array(&self, at: &At<'_>) -> Result<&[Self], JsonFault> {
-        match self {
-            Self::Array(values) => Ok(values),
-            other => Err(at.unexpected(other.kind().to_owned(), "an array")),
-        }
+        let Self::Array(values) = self else {
+            return Err(at.unexpected(self.kind().to_owned(), "an array"));
+        };
+        Ok(values)
     }
 
     fn get(&self, key: &str) -> Option<&Self> {

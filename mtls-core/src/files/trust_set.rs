@@ -146,16 +146,13 @@ fn list(dir: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, Load
 }
 
 fn not_listed(dir: &Path, error: io::Error) -> LoadError {
-    match error.kind() {
-        io::ErrorKind::NotFound => LoadError::FileMissing {
-            path: dir.to_path_buf(),
-            target: None,
-        },
-        _ => LoadError::FileUnreadable {
-            path: dir.to_path_buf(),
-            source: Arc::new(error),
-        },
+    let path = dir.to_path_buf();
+    if error.kind() == io::ErrorKind::NotFound {
+        let target = None;
+        return LoadError::FileMissing { path, target };
     }
+    let source = Arc::new(error);
+    LoadError::FileUnreadable { path, source }
 }
 
 fn one(path: &Path, limit: u64, left: &mut u64) -> Found {
