@@ -85,6 +85,15 @@ impl Federated {
         }
     }
 
+    /// The first thing wrong with any of it. Nothing is served before all that is configured has been there once.
+    pub(crate) fn first_error(&self) -> Option<&LoadError> {
+        let mut domains = self.domains.values().filter_map(|bundle| match bundle {
+            FederatedBundle::Found(_) => None,
+            FederatedBundle::Gone(error) | FederatedBundle::Broken(error) => Some(error),
+        });
+        self.faults.first().or_else(|| domains.next())
+    }
+
     /// Takes out what a source has for the own domain, which has a bundle configured for it.
     ///
     /// # Errors

@@ -78,7 +78,7 @@ pub(crate) fn is_atomic(files: &CredentialFiles) -> bool {
 /// The `..data` link by which this path is replaced: it, or a directory above it, is a link through that one.
 fn swapped_by(path: &Path) -> Option<PathBuf> {
     path.ancestors().find_map(|path| {
-        let data = parent(path).join(DATA);
+        let data = path.parent()?.join(DATA);
         generation(&data)?;
         let swapped = match fs::read_link(path) {
             // The link itself stands for what will appear beside it.

@@ -1,8 +1,9 @@
 //! What is on disk: which files, read whole and consistently, taken out of their PEM, and watched.
 //!
-//! From the outside in: [`CredentialFiles`] says which files make up a set, `file_set` reads them as of one moment,
-//! `pem` turns their bytes into certificates and a key, `format` names what they are instead, `watch` says when to read
-//! again, `mounts` which files will never be replaced. Whether what was read is any good is not known here.
+//! From the outside in: [`CredentialFiles`] says which files make up a set, `trust_files` which say more of trust,
+//! `file_set` reads them as of one moment, `pem` turns their bytes into certificates and a key, `federated` into the
+//! bundles of other trust domains, `revocation` into lists, `format` names what they are instead, `watch` says when to
+//! read again, `mounts` which files will never be replaced. Whether what was read is any good is not known here.
 
 mod armor;
 #[allow(

@@ -256,13 +256,14 @@ impl Reloader {
 
     async fn read(&self) -> Result<Reading, LoadError> {
         let (files, subscription) = (self.files.clone(), Arc::clone(&self.subscription));
-        let federated = self.progress.federated.clone();
+        let (offered, federated) = (self.progress.offered, self.progress.federated.clone());
         let read = spawn_blocking(move || {
             let before = subscription.mode();
             let mode = arm(&subscription, &files);
             let set = files::read_set(&files);
             let reading = set.map(|set| Reading {
-                defederates: files::presence(&set).lacks_any_of(&federated),
+                defederates: offered != Some(set.fingerprint)
+                    && files::presence(&set).lacks_any_of(&federated),
                 set,
                 atomic: files::is_atomic(&files),
             });

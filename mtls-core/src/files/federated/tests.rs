@@ -75,7 +75,14 @@ fn what_is_gone_is_told_from_what_cannot_be_known() {
         FederatedBundle::Found(_)
     ));
 
+    assert!(all(&by_file).first_error().is_none());
+
     fs::remove_file(file(&sub, "a.example")).unwrap();
+    let first = all(&by_file);
+    assert!(matches!(
+        first.first_error(),
+        Some(LoadError::FileMissing { .. })
+    ));
     assert!(matches!(
         all(&by_file).domains[&a],
         FederatedBundle::Gone(_)
