@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::layout::CredentialFiles;
+#[cfg(doc)]
+use crate::error::LoadError;
 use crate::identity::TrustDomain;
 
 /// What is configured beside chain, key and bundle.
@@ -47,6 +49,10 @@ impl CredentialFiles {
     /// or holds the same certificates. A file that appears or goes federates or de-federates; one that is broken is
     /// an error and takes no other domain with it. If the directory itself cannot be listed, nothing is known of its
     /// domains, and the last good bundles stay.
+    ///
+    /// Errors, when it is read: [`LoadError::BundleMisnamed`], [`LoadError::BundleTwice`],
+    /// [`LoadError::DirectoryCrowded`] above 4096 files, and what may be wrong with any bundle. One has at most 1 MiB,
+    /// those of all sources together 64 MiB.
     #[must_use]
     pub fn federated_bundles(mut self, dir: impl Into<PathBuf>) -> Self {
         let source = FederatedSource::Directory(dir.into());
@@ -58,6 +64,10 @@ impl CredentialFiles {
     /// JSON, told by its contents.
     ///
     /// The file has to be there at first. When it goes later, and its directory stays, the domain is trusted no more.
+    ///
+    /// Errors, when it is read: as with any bundle, [`LoadError::BundleTwice`], and for JSON
+    /// [`LoadError::SpiffeBundleMalformed`] or [`LoadError::JsonNotSupported`]. A JSON bundle without keys is none: it
+    /// refuses every peer of its domain.
     #[must_use]
     pub fn federated_bundle(mut self, trust_domain: TrustDomain, path: impl Into<PathBuf>) -> Self {
         let source = FederatedSource::File(trust_domain, path.into());
@@ -69,6 +79,9 @@ impl CredentialFiles {
     ///
     /// It is taken as a whole or not at all: one bad bundle, or a domain that is there twice, refuses the map. A map
     /// that is absent says nothing of its domains, and the last good bundles stay.
+    ///
+    /// Errors, when it is read: [`LoadError::SpiffeBundleMalformed`] with the place, [`LoadError::BundleTwice`] if
+    /// another source has one of its domains too.
     #[cfg(feature = "spiffe-json")]
     #[cfg_attr(docsrs, doc(cfg(feature = "spiffe-json")))]
     #[must_use]
@@ -84,6 +97,9 @@ impl CredentialFiles {
     /// A file holds PEM `X509 CRL` blocks or one list in DER, and nothing else. A path that is configured and holds no
     /// list is an error, as is one broken file among several: what is not read would revoke nobody. All lists together
     /// have at most 64 MiB, the entries of about a million certificates.
+    ///
+    /// Errors, when it is read: [`LoadError::CrlMissing`], [`LoadError::CrlUnexpected`] for anything but a list, a private
+    /// key included, and what may be wrong with any file.
     #[must_use]
     pub fn revocation_lists(mut self, path: impl Into<PathBuf>) -> Self {
         self.trust.revocation.push((None, path.into()));

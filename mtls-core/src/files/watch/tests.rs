@@ -252,3 +252,28 @@ fn the_last_subscription_takes_thread_and_descriptors_with_it() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_bundle_or_a_list_that_comes_or_goes_is_told_wherever_it_is() {
+    let (_guard, base) = tempdir();
+    for dir in ["certs", "lists"] {
+        fs::create_dir(base.join(dir)).unwrap();
+    }
+    let mut mount = Mount::new();
+    let files = write_plain(&base.join("certs"), "")
+        .federated_bundles(&mount.dir)
+        .revocation_lists(base.join("lists"));
+    let mut watched = Watched::new(files).await;
+    let list = base.join("lists/ca.crl");
+    fs::write(&list, "").unwrap();
+    assert!(watched.was_woken().await);
+    watched.rearm();
+    fs::remove_file(&list).unwrap();
+    assert!(watched.was_woken().await);
+    watched.rearm();
+    mount.swap("1");
+    assert!(watched.was_woken().await);
+    watched.rearm();
+    fs::write(base.join("neighbour"), "").unwrap();
+    assert!(!watched.was_woken().await);
+}
