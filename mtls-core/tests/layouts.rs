@@ -166,6 +166,13 @@ async fn of_a_bundle_for_each_domain_the_leafs_own_is_taken() {
     let snapshot = load(detected.clone()).await.unwrap();
     assert_eq!(snapshot.credentials().serial(), issued.serial());
 
+    // With a bundle from elsewhere, those in the directory federate with nobody.
+    let bundle = dir.file("a.example.spiffe-trust-bundle.pem");
+    let given = CredentialFiles::detect_with_bundle(dir.path(), &bundle).unwrap();
+    assert_eq!(given.bundle_path(), bundle);
+    let alone = CredentialFiles::spiffe_filesystem(dir.path(), &own).with_bundle(&bundle);
+    assert_ne!(given, alone);
+
     // Another domain's bundle does not stand in for it.
     dir.remove("example.org.spiffe-trust-bundle.pem");
     let refused = load(detected).await;

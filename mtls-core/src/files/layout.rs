@@ -203,7 +203,8 @@ impl CredentialFiles {
         detect::detect(dir.as_ref(), None)
     }
 
-    /// As [`detect`](Self::detect), with a trust bundle that is elsewhere. Bundles in `dir` are passed over.
+    /// As [`detect`](Self::detect), with a trust bundle that is elsewhere. Bundles in `dir` are passed over, those of
+    /// other trust domains included: name them with [`federated_bundles`](Self::federated_bundles).
     ///
     /// # Errors
     ///

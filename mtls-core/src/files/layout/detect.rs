@@ -37,11 +37,6 @@ pub(super) fn detect(dir: &Path, bundle: Option<PathBuf>) -> Result<CredentialFi
             found: found_names(dir)?,
         });
     };
-    let per_domain = matches!(preset.map(|p| p.bundle), Some(Bundle::OfOwnDomain));
-    let files = match per_domain {
-        true => files.federated_bundles(dir),
-        false => files,
-    };
     match (bundle, preset.map(|preset| preset.bundle)) {
         (Some(bundle), _) => Ok(files.with_bundle(bundle)),
         (None, Some(Bundle::Beside(names))) => {
@@ -50,7 +45,7 @@ pub(super) fn detect(dir: &Path, bundle: Option<PathBuf>) -> Result<CredentialFi
         }
         (None, Some(Bundle::OfOwnDomain)) => {
             let bundle = preset::bundle_of(dir, &own_domain(&files)?);
-            Ok(files.with_bundle(bundle))
+            Ok(files.with_bundle(bundle).federated_bundles(dir))
         }
         (None, Some(Bundle::Named(_)) | None) => Ok(files),
     }
