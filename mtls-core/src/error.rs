@@ -156,12 +156,6 @@ pub enum LoadError {
         /// The file names that are there.
         found: String,
     },
-    /// A bundle was given for a foreign trust domain, and that is our own: two bundles of one trust domain are never united.
-    #[error("a federated bundle was given for `{trust_domain}`, which is our own trust domain")]
-    FederatedWithOurselves {
-        /// The trust domain.
-        trust_domain: TrustDomain,
-    },
     /// A file has no bytes.
     #[error("`{path}` is empty")]
     FileEmpty {

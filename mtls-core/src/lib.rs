@@ -33,7 +33,8 @@
 //! RFC 5280 path validation by webpki, and beyond it: issuers need keyCertSign where KeyUsage is present (§4.2.1.3); trust
 //! anchors are CAs, in time, and their path length counts; a leaf with a SPIFFE ID keeps the X509-SVID profile (§2, §5.2)
 //! and is verified with the bundle of its own trust domain alone (SPIFFE Federation §7.3). A server's name is a SAN,
-//! never a common name (RFC 9525). There is no revocation yet, and no session is resumed.
+//! never a common name (RFC 9525). Revocation lists are asked where there are any (RFC 5280 §6.3; OCSP is not), and a session
+//! is resumed only while its peer would be let in by a full handshake.
 //!
 //! | feature | default | adds |
 //! |---|---|---|

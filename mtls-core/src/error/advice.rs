@@ -30,7 +30,6 @@ impl LoadError {
             | Self::SpiffeBundleMalformed { .. }
             | Self::WrongFormat { .. } => Reason::MalformedFile,
             Self::ChainNotTrusted { source } | Self::RoleLost { source, .. } => source.reason(),
-            Self::FederatedWithOurselves { .. } => Reason::WrongTrustDomain,
             Self::FileMissing { .. } => Reason::FileMissing,
             Self::FileLinkLoop { .. }
             | Self::FileNotRegular { .. }
@@ -98,9 +97,6 @@ impl LoadError {
             }
             Self::FileLinkLoop { .. } => {
                 "make the named link lead to the file: `ln -sfn TARGET LINK`"
-            }
-            Self::FederatedWithOurselves { .. } => {
-                "leave that bundle out, or put its certificates into our own"
             }
             Self::FileMissing { .. } => {
                 "check that the volume is mounted and that the Secret has a key of this name"
@@ -182,7 +178,6 @@ impl LoadError {
             | Self::DirectoryAmbiguous { .. }
             | Self::DirectoryCrowded { .. }
             | Self::DirectoryUnrecognized { .. }
-            | Self::FederatedWithOurselves { .. }
             | Self::FileLinkLoop { .. }
             | Self::FileNotRegular { .. }
             | Self::FileTooLarge { .. }

@@ -44,8 +44,10 @@ pub(crate) enum FederatedBundle {
 pub(crate) struct DomainBundle {
     pub(crate) certificates: Vec<CertificateDer<'static>>,
     pub(crate) path: PathBuf,
+    #[allow(dead_code, reason = "told by its tests; what counts is the content")]
     /// `spiffe_sequence`, which grows with each version of a SPIFFE bundle.
     pub(crate) sequence: Option<u64>,
+    #[allow(dead_code, reason = "told by its tests; what counts is the content")]
     /// `spiffe_refresh_hint`, in seconds.
     pub(crate) refresh_hint: Option<u64>,
 }
@@ -92,34 +94,6 @@ impl Federated {
             FederatedBundle::Gone(error) | FederatedBundle::Broken(error) => Some(error),
         });
         self.faults.first().or_else(|| domains.next())
-    }
-
-    /// Takes out what a source has for the own domain, which has a bundle configured for it.
-    ///
-    /// # Errors
-    ///
-    /// [`LoadError::BundleTwice`] if the two differ, or why the second cannot be compared.
-    pub(crate) fn take_own(
-        &mut self,
-        own: &TrustDomain,
-        configured: &[CertificateDer<'static>],
-        path: &Path,
-    ) -> Result<(), LoadError> {
-        match self.domains.remove(own) {
-            None | Some(FederatedBundle::Gone(_)) => Ok(()),
-            Some(FederatedBundle::Broken(error)) => Err(error),
-            Some(FederatedBundle::Found(second)) => {
-                let certificates = configured.to_vec();
-                let path = path.to_path_buf();
-                let first = DomainBundle {
-                    certificates,
-                    path,
-                    sequence: None,
-                    refresh_hint: None,
-                };
-                same_or_twice(own, first, &second).map(|_| ())
-            }
-        }
     }
 
     fn add(&mut self, domain: TrustDomain, new: FederatedBundle) {

@@ -6,10 +6,6 @@
 //! read again, `mounts` which files will never be replaced. Whether what was read is any good is not known here.
 
 mod armor;
-#[allow(
-    dead_code,
-    reason = "a source asks which domains are there, and not yet for their bundles"
-)]
 mod federated;
 mod file_set;
 mod format;
@@ -20,7 +16,6 @@ mod mountinfo;
 mod mounts;
 mod pem;
 mod read;
-#[allow(dead_code, reason = "a source does not ask for lists yet")]
 mod revocation;
 mod sniff;
 #[cfg(feature = "spiffe-json")]
@@ -36,7 +31,7 @@ mod watcher;
 #[cfg(test)]
 mod fixture;
 
-pub(crate) use federated::{Presence, presence};
+pub(crate) use federated::{FederatedBundle, Presence, federated, presence};
 pub(crate) use file_set::{FileSet, Fingerprint, is_atomic, read_set};
 pub use format::FileFormat;
 pub use layout::{CredentialFiles, Layout};
@@ -46,5 +41,6 @@ pub(crate) use pem::{bundle, chain, key};
 pub(crate) use read::FileContent;
 #[cfg(feature = "__fuzz")]
 pub(crate) use read::MAX_FILE_SIZE;
+pub(crate) use revocation::{RevocationList, revocation};
 pub(crate) use watch::Subscription;
 pub use watch::{PollCause, WatchMode};

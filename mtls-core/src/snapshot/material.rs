@@ -1,6 +1,6 @@
 //! Trust as a source found it, and what of it is sound.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,6 +24,18 @@ pub struct TrustMaterial {
     federated: BTreeMap<TrustDomain, Result<Found, LoadError>>,
     local_lists: Option<Result<Vec<CrlMaterial>, LoadError>>,
     federated_lists: BTreeMap<TrustDomain, Result<Vec<CrlMaterial>, LoadError>>,
+    /// What is wrong beside single bundles.
+    faults: Vec<LoadError>,
+    absent: Absent,
+}
+
+/// What becomes of a trust domain that has a bundle now, and of which nothing was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    /// It is no longer federated with.
+    Gone,
+    /// Nothing is known of it: it stays as it was.
+    Unknown,
 }
 
 /// The certificates of one bundle, and where they were.
@@ -99,7 +111,21 @@ impl TrustMaterial {
             federated: BTreeMap::new(),
             local_lists: None,
             federated_lists: BTreeMap::new(),
+            faults: Vec::new(),
+            absent: Absent::Gone,
         }
+    }
+
+    /// Something is wrong beside single bundles.
+    pub(crate) fn with_faults(mut self, faults: Vec<LoadError>) -> Self {
+        self.faults.extend(faults);
+        self
+    }
+
+    /// A trust domain of which nothing was found is not gone for that.
+    pub(crate) fn keeping_absent(mut self) -> Self {
+        self.absent = Absent::Unknown;
+        self
     }
 
     /// What was found where the bundle of a foreign trust domain should be.
@@ -125,7 +151,7 @@ impl TrustMaterial {
         before: Option<&TrustParts>,
         now: Timestamp,
     ) -> Result<(TrustParts, Vec<LoadError>), LoadError> {
-        let mut errors = Vec::new();
+        let mut errors = self.faults.clone();
         let own_domain = || own.spiffe_id().map(SpiffeId::trust_domain);
         let domain = settings.trust_domain.clone().or_else(own_domain);
         let local = self.local.clone();
@@ -138,12 +164,16 @@ impl TrustMaterial {
                 before.local.clone()
             }
         };
-        let mut federated = BTreeMap::new();
+        let kept = before.filter(|_| self.absent == Absent::Unknown);
+        let mut federated = kept.map_or_else(BTreeMap::new, |before| before.federated.clone());
+        federated.retain(|foreign, _| domain.as_ref() != Some(foreign));
         for (foreign, found) in &self.federated {
+            federated.remove(foreign);
             let bundle = match found {
-                _ if domain.as_ref() == Some(foreign) => Err(LoadError::FederatedWithOurselves {
-                    trust_domain: foreign.clone(),
-                }),
+                _ if domain.as_ref() == Some(foreign) => {
+                    errors.extend(self.differs_from_own(foreign, found));
+                    continue;
+                }
                 // SPIFFE Trust Domain and Bundle §4.1.3: nobody of that trust domain is to be trusted.
                 Ok(found) if found.certificates.is_empty() => continue,
                 Ok(found) => found.clone().bundle(Some(foreign.clone()), now),
@@ -176,6 +206,29 @@ impl TrustMaterial {
 }
 
 impl TrustMaterial {
+    /// A second bundle of our own trust domain is the first one's copy, or an error: which of two is meant, nobody knows,
+    /// and they are not united (SPIFFE Federation §4.2).
+    fn differs_from_own(
+        &self,
+        own: &TrustDomain,
+        second: &Result<Found, LoadError>,
+    ) -> Option<LoadError> {
+        let second = match second {
+            Ok(second) => second,
+            Err(error) => return Some(error.clone()),
+        };
+        // What is wrong with the first is told already.
+        let first = self.local.as_ref().ok()?;
+        let set = |found: &Found| -> BTreeSet<Vec<u8>> {
+            found.certificates.iter().map(|der| der.to_vec()).collect()
+        };
+        (set(first) != set(second)).then(|| LoadError::BundleTwice {
+            trust_domain: own.clone(),
+            first: first.origin.clone(),
+            second: second.origin.clone(),
+        })
+    }
+
     /// The lists of each trust domain. What cannot be used leaves those of before; so does the absence of lists where there
     /// were some, for nobody is let in again by a list that is forgotten.
     fn lists(

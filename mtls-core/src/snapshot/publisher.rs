@@ -383,7 +383,11 @@ fn snapshot(
     now: UnixTime,
 ) -> Snapshot {
     let (own, plays) = (verdict.credentials.chain(), verdict.plays);
-    let role = if plays.server { Role::Server } else { Role::Client };
+    let role = if plays.server {
+        Role::Server
+    } else {
+        Role::Client
+    };
     let own_revoked = verdict.trust.own_revocation(own, role, now);
     if let Some(revoked) = &own_revoked {
         warn!(

@@ -364,7 +364,7 @@ impl SourceBuilder {
 
     fn load_once(&self, files: &CredentialFiles) -> Result<(Publisher, FileSet), LoadError> {
         let set = files::read_set(files)?;
-        let (credentials, trust) = (reload::credentials(&set)?, reload::trust(&set));
+        let (credentials, trust) = (reload::credentials(&set)?, reload::first_trust(&set)?);
         let publisher = Publisher::open(self.settings()?, credentials, &trust)?;
         Ok((publisher, set))
     }

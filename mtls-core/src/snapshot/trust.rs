@@ -56,12 +56,12 @@ impl TrustParts {
     }
 
     pub(crate) fn same_as(&self, other: &Self) -> bool {
-        let lists = |a: Option<&Arc<RevocationLists>>, b: Option<&Arc<RevocationLists>>| match (a, b)
-        {
-            (Some(a), Some(b)) => a.same_as(b),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
+        let lists =
+            |a: Option<&Arc<RevocationLists>>, b: Option<&Arc<RevocationLists>>| match (a, b) {
+                (Some(a), Some(b)) => a.same_as(b),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
         let federated_lists = &self.federated_lists;
         let same_lists = lists(self.local_lists.as_ref(), other.local_lists.as_ref())
             && federated_lists.len() == other.federated_lists.len()

@@ -167,7 +167,9 @@ impl Standing {
         now: Timestamp,
     ) -> Result<Arc<VerifiedPeer>, HandshakeError> {
         let chain = peer.identity().chain();
-        let verified = snapshot.trust.verify(chain, peer.role(), now.to_unix_time());
+        let verified = snapshot
+            .trust
+            .verify(chain, peer.role(), now.to_unix_time());
         let peer = match verified {
             Ok(peer) => peer,
             // Stale lists refuse whoever is new. Of who is here they said nothing, and the rest of the path was found good

@@ -12,9 +12,9 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::error::{ChainError, ChainFault, Presented, Role};
 use super::fault;
+use super::revocation::RevocationLists;
 use crate::identity::certificate::Certificate;
 use crate::identity::{PeerIdentity, Timestamp, Validity};
-use super::revocation::RevocationLists;
 use crate::snapshot::{Anchor, TrustBundle};
 
 /// A chain that was presented: its leaf is read, and nothing is verified.
@@ -195,7 +195,11 @@ impl Scope<'_> {
         let in_time = anchors.clone().filter(|a| a.validity().contains(now));
         let longest = in_time.max_by_key(|a| a.validity().not_after);
         let out_of_time = |a: &Anchor| a.out_of_time(now);
-        longest.ok_or_else(|| anchors.last().map_or(ChainFault::anchor_unknown(), out_of_time))
+        longest.ok_or_else(|| {
+            anchors
+                .last()
+                .map_or(ChainFault::anchor_unknown(), out_of_time)
+        })
     }
 }
 

@@ -143,7 +143,7 @@ fn two_bundles_of_one_domain_are_the_same_or_an_error_and_never_united() {
 }
 
 #[test]
-fn the_own_bundle_is_no_federated_one_and_a_second_one_must_be_the_same() {
+fn the_own_bundle_is_no_federated_one() {
     let (_guard, dir) = tempdir();
     let own = domain("own.example");
     let files = CredentialFiles::spiffe_filesystem(&dir, &own);
@@ -151,25 +151,7 @@ fn the_own_bundle_is_no_federated_one_and_a_second_one_must_be_the_same() {
     fs::write(file(&dir, "own.example"), &pem).unwrap();
     fs::write(file(&dir, "a.example"), root("a.example")).unwrap();
     assert_eq!(names(&all(&files)), ["a.example"]);
-    assert_eq!(
-        bundle_domain(files.bundle_path()).unwrap(),
-        Some(own.clone())
-    );
-
-    let beside = write_plain(&dir, "own").federated_bundles(&dir);
-    let configured = pem::bundle(&FileContent::of("ca.crt", pem.as_bytes())).unwrap();
-    let mut found = all(&beside);
-    found
-        .take_own(&own, &configured, Path::new("ca.crt"))
-        .unwrap();
-    assert_eq!(names(&found), ["a.example"]);
-
-    fs::write(file(&dir, "own.example"), root("own.example")).unwrap();
-    let refused = all(&beside).take_own(&own, &configured, Path::new("ca.crt"));
-    assert!(matches!(refused, Err(LoadError::BundleTwice { .. })));
-    fs::write(file(&dir, "own.example"), "").unwrap();
-    let refused = all(&beside).take_own(&own, &configured, Path::new("ca.crt"));
-    assert!(matches!(refused, Err(LoadError::BundleEmpty { .. })));
+    assert_eq!(bundle_domain(files.bundle_path()).unwrap(), Some(own));
 }
 
 #[cfg(feature = "spiffe-json")]

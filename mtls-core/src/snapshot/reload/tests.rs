@@ -249,16 +249,16 @@ async fn a_domain_whose_bundle_is_gone_is_let_go_when_it_is_still_gone_a_quiet_t
     let mut reloader = reloader(files, QUIET);
     let before = reloader.progress.offered;
     other.remove(FEDERATED);
-    reloader.check(Occasion::Quiet).await;
+    reloader.look(Occasion::Quiet).await;
     assert_eq!(reloader.pause(), QUIET);
     // Events that come sooner change nothing.
     tokio::time::advance(QUIET / 2).await;
     for occasion in [Occasion::Quiet, Occasion::Timer] {
-        reloader.check(occasion).await;
+        reloader.look(occasion).await;
         assert_eq!(reloader.progress.offered, before);
     }
     tokio::time::advance(QUIET / 2).await;
-    reloader.check(Occasion::Timer).await;
+    reloader.look(Occasion::Timer).await;
     assert_ne!(reloader.progress.offered, before);
     assert!(reloader.pause() > QUIET, "nothing is pending");
 }
@@ -270,10 +270,10 @@ async fn a_bundle_that_was_gone_for_a_moment_was_never_let_go() {
     let before = reloader.progress.offered;
     let bundle = TestCa::new("b.example").root_pem();
     other.remove(FEDERATED);
-    reloader.check(Occasion::Quiet).await;
+    reloader.look(Occasion::Quiet).await;
     other.rename_over(FEDERATED, bundle);
     assert_eq!(reloader.progress.offered, before);
-    reloader.check(Occasion::Quiet).await;
+    reloader.look(Occasion::Quiet).await;
     assert_ne!(
         reloader.progress.offered, before,
         "a bundle that is there is taken"
@@ -292,16 +292,16 @@ async fn a_removal_by_swap_waits_too_and_an_addition_does_not() {
     let bundle = TestCa::new("b.example").root_pem();
     other.rotate_files(&[(FEDERATED, bundle.as_bytes())]);
     assert!(files::is_atomic(&files));
-    reloader.check(Occasion::Timer).await;
+    reloader.look(Occasion::Timer).await;
     assert_ne!(
         std::mem::replace(&mut offered, reloader.progress.offered),
         offered
     );
     other.rotate_files(&[]);
-    reloader.check(Occasion::Timer).await;
+    reloader.look(Occasion::Timer).await;
     assert_eq!(reloader.progress.offered, offered);
     tokio::time::advance(QUIET).await;
-    reloader.check(Occasion::Timer).await;
+    reloader.look(Occasion::Timer).await;
     assert_ne!(reloader.progress.offered, offered);
 }
 
@@ -311,6 +311,6 @@ async fn who_asks_is_not_kept_waiting_by_a_removal() {
     let mut reloader = reloader(files, QUIET);
     let before = reloader.progress.offered;
     other.remove(FEDERATED);
-    reloader.check(Occasion::Asked(Vec::new())).await;
+    reloader.look(Occasion::Asked(Vec::new())).await;
     assert_ne!(reloader.progress.offered, before);
 }

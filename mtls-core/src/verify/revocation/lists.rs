@@ -307,7 +307,10 @@ impl fmt::Display for CrlStatus {
             ..
         } = self;
         let path = path.display();
-        write!(f, "`{path}` of `{issuer}`, {entries} revoked, the next is due at {next_update}")?;
+        write!(
+            f,
+            "`{path}` of `{issuer}`, {entries} revoked, the next is due at {next_update}"
+        )?;
         if !self.is_bound {
             f.write_str(", signed by nobody we have seen")?;
         }
