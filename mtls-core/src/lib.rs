@@ -67,8 +67,8 @@ mod verify;
 pub use error::{AnchorFault, Chained, LoadError};
 pub use files::{CredentialFiles, FileFormat, Layout, PollCause, StuckMount, WatchMode};
 pub use identity::{
-    KubernetesServiceAccount, MeshForm, PeerIdentity, SpiffeId, SpiffeIdError, Timestamp,
-    TrustDomain, Validity,
+    IssuanceFinding, KubernetesServiceAccount, MeshForm, PeerIdentity, SpiffeId, SpiffeIdError,
+    Timestamp, TrustDomain, Validity,
 };
 pub use policy::{Authorizer, Denial, PatternError, Policy, PolicyError, SpiffePattern};
 pub use reason::Reason;

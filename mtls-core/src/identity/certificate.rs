@@ -39,6 +39,9 @@ pub(crate) struct Certificate {
     pub(crate) is_ca: bool,
     pub(crate) path_len: Option<u32>,
     pub(crate) key_usage: Option<KeyUsage>,
+    pub(crate) extended_key_usage: Option<ExtendedKeyUsage>,
+    /// Whether the SAN extension is marked critical.
+    pub(crate) san_is_critical: bool,
 }
 
 /// The names of a certificate, by kind.
@@ -62,8 +65,17 @@ pub(crate) enum UriName {
 /// The bits of KeyUsage that somebody here asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyUsage {
+    pub(crate) is_critical: bool,
+    pub(crate) digital_signature: bool,
     pub(crate) key_cert_sign: bool,
     pub(crate) crl_sign: bool,
+}
+
+/// The purposes of ExtendedKeyUsage that somebody here asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExtendedKeyUsage {
+    pub(crate) server_auth: bool,
+    pub(crate) client_auth: bool,
 }
 
 impl Certificate {
@@ -80,6 +92,9 @@ impl Certificate {
             .basic_constraints()
             .map_err(extension("basicConstraints"))?;
         let key_usage = cert.key_usage().map_err(extension("keyUsage"))?;
+        let purposes = cert
+            .extended_key_usage()
+            .map_err(extension("extendedKeyUsage"))?;
         let names = cert
             .subject_alternative_name()
             .map_err(extension("subjectAltName"))?;
@@ -98,12 +113,19 @@ impl Certificate {
             subject_der: cert.subject().as_raw().to_vec(),
             issuer_der: cert.issuer().as_raw().to_vec(),
             subject_key_id: subject_key_id(&cert),
+            san_is_critical: names.as_ref().is_some_and(|san| san.critical),
             names: names.map_or_else(SubjectAltNames::default, |san| {
                 SubjectAltNames::read(&san.value.general_names)
             }),
             is_ca: constraints.as_ref().is_some_and(|c| c.value.ca),
             path_len: constraints.and_then(|c| c.value.path_len_constraint),
+            extended_key_usage: purposes.map(|purposes| ExtendedKeyUsage {
+                server_auth: purposes.value.server_auth || purposes.value.any,
+                client_auth: purposes.value.client_auth || purposes.value.any,
+            }),
             key_usage: key_usage.map(|usage| KeyUsage {
+                is_critical: usage.critical,
+                digital_signature: usage.value.digital_signature(),
                 key_cert_sign: usage.value.key_cert_sign(),
                 crl_sign: usage.value.crl_sign(),
             }),
@@ -152,6 +174,8 @@ impl Certificate {
             is_ca: false,
             path_len: None,
             key_usage: None,
+            extended_key_usage: None,
+            san_is_critical: false,
         }
     }
 

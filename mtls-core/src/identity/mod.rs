@@ -10,6 +10,7 @@ mod time;
 pub use mesh::{KubernetesServiceAccount, MeshForm};
 pub use peer::PeerIdentity;
 pub(crate) use peer::Verified;
+pub use profile::IssuanceFinding;
 pub(crate) use spiffe::SCHEME;
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use time::{Timestamp, Validity};

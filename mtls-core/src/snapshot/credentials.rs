@@ -14,7 +14,7 @@ use super::story::LeafSummary;
 use super::trust::Trust;
 use crate::error::LoadError;
 use crate::identity::certificate::{Certificate, hex};
-use crate::identity::{SpiffeId, Timestamp, Validity, profile};
+use crate::identity::{IssuanceFinding, SpiffeId, Timestamp, Validity, profile};
 use crate::verify::{ChainError, ChainFault, Role};
 
 /// A chain and its private key as a source found them: nothing is verified yet.
@@ -210,6 +210,12 @@ impl Credentials {
 
     pub(crate) fn leaf_summary(&self) -> LeafSummary {
         LeafSummary::from(&self.leaf)
+    }
+
+    /// What our leaf lacks of what X509-SVID asks of issuers. It is served all the same: some peers mind, and most do not.
+    #[must_use]
+    pub fn issuance_findings(&self) -> Vec<IssuanceFinding> {
+        profile::issuance_findings(&self.leaf)
     }
 
     /// When the leaf is valid.

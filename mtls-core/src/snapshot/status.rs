@@ -10,7 +10,7 @@ use super::story::{LeafSummary, NotServed};
 use super::trust_change::TrustChange;
 use crate::error::{AnchorFault, LoadError};
 use crate::files::{StuckMount, WatchMode};
-use crate::identity::{Timestamp, Validity};
+use crate::identity::{IssuanceFinding, Timestamp, Validity};
 use crate::reason::Reason;
 use crate::verify::{ChainError, CrlStatus};
 
@@ -49,6 +49,8 @@ pub struct Status {
     pub revocation_lists: Vec<CrlStatus>,
     /// Why peers that have our revocation lists refuse our own chain, if one of its certificates is revoked.
     pub own_revoked: Option<ChainError>,
+    /// What our leaf lacks of what X509-SVID asks of issuers.
+    pub issuance_findings: Vec<IssuanceFinding>,
     /// Certificates in the bundle that are not used, or not yet.
     pub skipped_anchors: Vec<AnchorFault>,
     /// The summary.
@@ -216,6 +218,7 @@ impl Record {
             key_world_readable: self.key_world_readable,
             expiries,
             revocation_lists,
+            issuance_findings: snapshot.credentials().issuance_findings(),
             own_revoked: snapshot.own_revoked.clone(),
             skipped_anchors: snapshot.trust().skipped().cloned().collect(),
             health,

@@ -141,6 +141,9 @@ impl fmt::Display for Status {
         if let Some(late) = &self.late_renewal {
             write!(f, "\nlate renewal: {late}; remedy: {}", late.remedy())?;
         }
+        for finding in &self.issuance_findings {
+            write!(f, "\nissued oddly: {finding}; remedy: {}", finding.remedy())?;
+        }
         for list in &self.revocation_lists {
             write!(f, "\nrevocation list: {list}")?;
         }
