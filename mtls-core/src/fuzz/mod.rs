@@ -14,18 +14,22 @@
 )]
 
 mod check;
+mod crl;
 mod der;
 mod layout;
 mod load;
 mod pattern;
 mod pem;
 mod pieces;
+mod spiffe_bundle;
 mod spiffe_id;
 
+pub use crl::crl;
 pub use der::der;
 pub use layout::layout;
 pub use pattern::pattern;
 pub use pem::pem;
+pub use spiffe_bundle::spiffe_bundle;
 pub use spiffe_id::spiffe_id;
 
 /// What runs one input. It returns if all was well, and panics if not.
@@ -33,9 +37,11 @@ pub type Exercise = fn(&[u8]);
 
 /// Every exercise, under the name that its fuzz target and its corpus have.
 pub const TARGETS: &[(&str, Exercise)] = &[
+    ("crl", crl),
     ("der", der),
     ("layout", layout),
     ("pattern", pattern),
     ("pem", pem),
+    ("spiffe_bundle", spiffe_bundle),
     ("spiffe_id", spiffe_id),
 ];

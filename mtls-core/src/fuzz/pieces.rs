@@ -23,6 +23,10 @@ pub(super) fn leaf() -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(CHAIN.as_bytes()).expect("the piece is PEM")
 }
 
+pub(super) fn root() -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(BUNDLE.as_bytes()).expect("the piece is PEM")
+}
+
 pub(super) fn key() -> PrivateKeyDer<'static> {
     PrivateKeyDer::from_pem_slice(KEY.as_bytes()).expect("the piece is PEM")
 }
@@ -39,9 +43,8 @@ pub(super) fn provider() -> Option<&'static Arc<CryptoProvider>> {
 pub(super) fn trust() -> Option<&'static Trust> {
     static TRUST: OnceLock<Option<Trust>> = OnceLock::new();
     let make = || {
-        let root = CertificateDer::from_pem_slice(BUNDLE.as_bytes()).expect("the piece is PEM");
         let domain = "example.org".parse().expect("a trust domain");
-        let bundle = TrustBundle::new(Some(domain), vec![root], "bundle".into(), now().into())
+        let bundle = TrustBundle::new(Some(domain), vec![root()], "bundle".into(), now().into())
             .expect("the piece is a trust anchor");
         let settings = Settings::of(Arc::clone(provider()?));
         Some(Trust::new(TrustParts::of(bundle), &settings))
