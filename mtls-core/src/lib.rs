@@ -70,7 +70,12 @@ pub use identity::{
     IssuanceFinding, KubernetesServiceAccount, MeshForm, PeerIdentity, SpiffeId, SpiffeIdError,
     Timestamp, TrustDomain, Validity,
 };
-pub use policy::{Authorizer, Denial, PatternError, Policy, PolicyError, SpiffePattern};
+pub use policy::{
+    AccessPolicy, Authorizer, DecidedBy, Denial, Effect, Explanation, Fact, HostFault,
+    NeedsDefault, PathFault, PathPattern, PathPatternError, PatternError, Policy, PolicyBuilder,
+    PolicyError, PolicyFinding, RequestAuthorizer, RequestFacts, RequestPolicy, Rule, RuleError,
+    RuleFault, SpiffePattern, Unreadable, Who,
+};
 pub use reason::Reason;
 pub use snapshot::{
     Anchor, AnchorName, AnchorNames, CaHints, Changes, CredentialMaterial, CredentialSource,

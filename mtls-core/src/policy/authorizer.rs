@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::request::RequestFacts;
 use crate::identity::PeerIdentity;
 
 /// Says which authenticated peers may connect.
@@ -60,6 +61,32 @@ impl<A: Authorizer + ?Sized> Authorizer for Arc<A> {
 
     fn changes(&self) -> Option<watch::Receiver<u64>> {
         (**self).changes()
+    }
+}
+
+/// Says which requests may be made, and by whom: what an [`Authorizer`] says of connections.
+///
+/// Most programs need a [`RequestPolicy`](crate::RequestPolicy).
+pub trait RequestAuthorizer: fmt::Debug + Send + Sync + 'static {
+    /// Whether this peer may make this request; `None` is one without a certificate.
+    ///
+    /// # Errors
+    ///
+    /// It may not; the denial says who may.
+    fn authorize_request(
+        &self,
+        peer: Option<&PeerIdentity>,
+        request: &RequestFacts<'_>,
+    ) -> Result<(), Denial>;
+}
+
+impl<A: RequestAuthorizer + ?Sized> RequestAuthorizer for Arc<A> {
+    fn authorize_request(
+        &self,
+        peer: Option<&PeerIdentity>,
+        request: &RequestFacts<'_>,
+    ) -> Result<(), Denial> {
+        (**self).authorize_request(peer, request)
     }
 }
 

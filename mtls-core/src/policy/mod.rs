@@ -1,9 +1,32 @@
-//! May this identity connect.
+//! May this identity connect, or make this request.
+//!
+//! A [`Policy`] is one rule over identities. An [`AccessPolicy`] is many: denials, permissions and a default, over peers;
+//! a [`RequestPolicy`] is the same over requests too. Rules are written in `rule`, made ready in `compile` and found by
+//! `index`; `segments` matches patterns, `path` and `request` read what a peer says it wants.
 
+mod access;
 mod authorizer;
+mod compile;
+mod fault;
+mod findings;
+mod index;
+mod legacy;
+mod path;
 mod pattern;
+mod request;
+mod rule;
 mod rules;
+mod segments;
 
-pub use authorizer::{Authorizer, Denial};
+pub use access::{
+    AccessPolicy, DecidedBy, Explanation, NeedsDefault, PolicyBuilder, RequestPolicy,
+};
+pub use authorizer::{Authorizer, Denial, RequestAuthorizer};
+pub use compile::Unreadable;
+pub use fault::{RuleError, RuleFault};
+pub use findings::PolicyFinding;
+pub use path::{PathFault, PathPattern, PathPatternError};
 pub use pattern::{PatternError, SpiffePattern};
+pub use request::{HostFault, RequestFacts};
+pub use rule::{Effect, Fact, Rule, Who};
 pub use rules::{Policy, PolicyError};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::segments::{ONE, TAIL};
 use crate::identity::{SCHEME, SpiffeId, SpiffeIdError};
 
 /// Many SPIFFE IDs of one trust domain, by the segments of their paths.
@@ -198,12 +199,6 @@ impl PatternError {
         }
     }
 }
-
-/// One segment, whatever it is.
-const ONE: &str = "*";
-
-/// The rest of the path.
-const TAIL: &str = "**";
 
 #[cfg(test)]
 mod tests {

@@ -413,7 +413,7 @@ impl PolicyError {
     }
 }
 
-fn parse_workload_id(text: &str) -> Result<SpiffeId, PolicyError> {
+pub(super) fn parse_workload_id(text: &str) -> Result<SpiffeId, PolicyError> {
     let id: SpiffeId = text
         .parse()
         .map_err(|source| PolicyError::InvalidSpiffeId {
@@ -428,7 +428,7 @@ fn parse_workload_id(text: &str) -> Result<SpiffeId, PolicyError> {
     Ok(id)
 }
 
-fn parse_dns_name(text: &str) -> Result<String, PolicyError> {
+pub(super) fn parse_dns_name(text: &str) -> Result<String, PolicyError> {
     let found = text.to_owned();
     match ServerName::try_from(text) {
         Ok(ServerName::IpAddress(_)) => Err(PolicyError::IpAddress { found }),

@@ -1,0 +1,535 @@
+//! A rule as it is decided by: every value parsed, every list a set.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::fault::{Place, RuleError, RuleFault};
+use super::legacy;
+use super::path::{PathFault, PathPattern};
+use super::pattern::SpiffePattern;
+use super::request::{HostFault, RequestFacts, is_host};
+use super::rule::{Asked, Effect, Fact, Rule, Who};
+use super::rules::{parse_dns_name, parse_workload_id};
+use super::segments::{Segment, SegmentMap, TAIL};
+use crate::identity::{KubernetesServiceAccount, PeerIdentity, SCHEME, TrustDomain};
+
+/// A rule that can be decided by.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) name: Arc<str>,
+    pub(super) effect: Effect,
+    pub(super) who: Who,
+    pub(super) conditions: Vec<Condition>,
+    /// What was expected instead, when this rule denies. Made once: a peer can be denied at will.
+    pub(super) denial: Option<Arc<str>>,
+}
+
+/// What a rule asks of one fact.
+#[derive(Debug)]
+pub(super) struct Condition {
+    pub(super) fact: Fact,
+    pub(super) negated: bool,
+    pub(super) values: Values,
+}
+
+/// The values of one fact.
+#[derive(Debug)]
+pub(super) enum Values {
+    Fingerprints(HashSet<[u8; 32]>),
+    Ips(HashSet<IpAddr>),
+    /// Patterns, and the same as texts whose segments are divided by slashes.
+    Segments(SegmentMap<()>, Vec<Box<str>>),
+    Texts(HashSet<Box<str>>),
+}
+
+/// Whether a rule, or a condition of it, holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    Yes,
+    No,
+    /// It would have to read what can be read in two ways, or not at all.
+    Unreadable(Unreadable),
+}
+
+/// A fact of the request that a rule has to read, and cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unreadable {
+    /// The host cannot be told.
+    #[error(transparent)]
+    Host(#[from] HostFault),
+    /// There is no request.
+    #[error("there is no request to read")]
+    NoRequest,
+    /// The path has no canonical form.
+    #[error(transparent)]
+    Path(#[from] PathFault),
+}
+
+impl Compiled {
+    pub(super) fn new(
+        rule: &Rule,
+        effect: Effect,
+        position: usize,
+        local: Option<&TrustDomain>,
+    ) -> Result<Self, RuleError> {
+        let error = |place, fault| RuleError {
+            place,
+            rule: Some(rule.name.clone()),
+            fault,
+        };
+        let here = Place::Rule(effect, position);
+        if rule.name.is_empty() {
+            return Err(RuleError {
+                rule: None,
+                ..error(here, RuleFault::Unnamed)
+            });
+        }
+        let about_peer = rule.conditions.iter().position(|c| !c.fact.is_of_request());
+        let who = match (rule.who, about_peer) {
+            (None, None) => return Err(error(here, RuleFault::MissingPeer)),
+            (Some(who @ (Who::Anonymous | Who::Anyone)), Some(at)) => {
+                let fact = rule.conditions.get(at).map_or(Fact::Spiffe, |c| c.fact);
+                // "Anyone" beside a fact that only a verified peer has would be read as more than it is.
+                let place = Place::Condition(effect, position, at);
+                return Err(error(place, RuleFault::FactOfNobody { fact, who }));
+            }
+            (Some(who), _) => who,
+            (None, Some(_)) => Who::Verified,
+        };
+        let domains = Domains::of(rule, local);
+        let mut conditions = Vec::with_capacity(rule.conditions.len());
+        for (at, asked) in rule.conditions.iter().enumerate() {
+            let place = Place::Condition(effect, position, at);
+            let before = rule.conditions.iter().take(at);
+            if before
+                .clone()
+                .any(|c| (c.fact, c.negated) == (asked.fact, asked.negated))
+            {
+                let fact = asked.fact;
+                return Err(error(place, RuleFault::RepeatedFact { fact }));
+            }
+            if asked.values.is_empty() {
+                let fact = asked.fact;
+                return Err(error(place, RuleFault::EmptyList { fact }));
+            }
+            conditions.push(Condition::new(asked, &domains).map_err(|(value, fault)| {
+                error(Place::Value(effect, position, at, value), fault)
+            })?);
+        }
+        let denial = (effect == Effect::Deny)
+            .then(|| format!("somebody whom the deny rule `{}` does not match", rule.name).into());
+        Ok(Self {
+            name: rule.name.as_str().into(),
+            effect,
+            who,
+            conditions,
+            denial,
+        })
+    }
+
+    pub(super) fn holds(
+        &self,
+        peer: Option<&PeerIdentity>,
+        request: Option<&RequestFacts<'_>>,
+    ) -> Holds {
+        let about = match self.who {
+            Who::Anonymous => peer.is_none(),
+            Who::Anyone => true,
+            Who::Verified => peer.is_some(),
+        };
+        if !about {
+            return Holds::No;
+        }
+        let mut all = Holds::Yes;
+        for condition in &self.conditions {
+            match condition.holds(self.effect, peer, request) {
+                Holds::Yes => {}
+                Holds::No => return Holds::No,
+                // Only if nothing else in the rule says no: the path of somebody else is not this rule's concern.
+                unreadable @ Holds::Unreadable(_) => all = unreadable,
+            }
+        }
+        all
+    }
+
+    pub(super) fn request_fact(&self) -> Option<(usize, Fact)> {
+        let facts = self.conditions.iter().map(|c| c.fact).enumerate();
+        facts.into_iter().find(|(_, fact)| fact.is_of_request())
+    }
+}
+
+/// The trust domains that a namespace without one is meant in.
+struct Domains(Vec<String>);
+
+impl Domains {
+    /// Those that the rule itself asks for, else the local one. Texts that are no trust domain have an error of their own.
+    fn of(rule: &Rule, local: Option<&TrustDomain>) -> Self {
+        let named = |c: &&Asked| c.fact == Fact::TrustDomain && !c.negated;
+        match rule.conditions.iter().find(named) {
+            Some(named) => Self(named.values.clone()),
+            None => Self(local.map(ToString::to_string).into_iter().collect()),
+        }
+    }
+}
+
+impl Condition {
+    fn new(asked: &Asked, domains: &Domains) -> Result<Self, (usize, RuleFault)> {
+        let fact = asked.fact;
+        let values = match fact {
+            Fact::Fingerprint => Values::Fingerprints(each(asked, |text| {
+                read_fingerprint(text).ok_or_else(|| {
+                    let expected = "the SHA-256 of a certificate, as 64 hexadecimal digits";
+                    invalid(fact, text, expected)
+                })
+            })?),
+            Fact::Ip => Values::Ips(each(asked, |text| {
+                text.parse()
+                    .map_err(|_| invalid(fact, text, "an IPv4 or IPv6 address"))
+            })?),
+            Fact::Spiffe => Values::patterns(each(asked, spiffe_pattern)?),
+            Fact::TrustDomain => Values::patterns(each(asked, |text| {
+                parse_trust_domain(text).map(|domain| format!("{domain}/{TAIL}").into())
+            })?),
+            Fact::Namespace | Fact::ServiceAccount => {
+                let accounts: Vec<Vec<Box<str>>> =
+                    each(asked, |text| service_accounts(fact, text, domains))?;
+                Values::patterns(accounts.into_iter().flatten().collect())
+            }
+            Fact::Path => Values::patterns(each(asked, |text| {
+                let pattern: Result<PathPattern, _> = text.parse();
+                let pattern = pattern.map_err(|source| RuleFault::InvalidPath { source })?;
+                Ok(pattern.as_str().get(1..).unwrap_or_default().into())
+            })?),
+            Fact::Dns => Values::Texts(each(asked, |text| {
+                let name = parse_dns_name(text);
+                name.map(Into::into)
+                    .map_err(|source| RuleFault::InvalidDns { source })
+            })?),
+            Fact::LegacyCommonName | Fact::LegacyOrganizationalUnit => {
+                Values::texts(asked, |text| !text.is_empty(), "a text")?
+            }
+            Fact::Method => Values::texts(asked, is_method, "a method in capitals, such as GET")?,
+            Fact::Host => Values::Texts(each(asked, |text| {
+                let host = is_host(text) && super::request::without_port(text) == text;
+                let expected = "a host without a port, a wildcard or a final dot";
+                match host {
+                    true => Ok(text.to_ascii_lowercase().into()),
+                    false => Err(invalid(fact, text, expected)),
+                }
+            })?),
+            Fact::GrpcService | Fact::GrpcMethod => {
+                Values::texts(asked, is_grpc_name, "a full name, such as shop.v1.Orders")?
+            }
+        };
+        Ok(Self {
+            fact,
+            negated: asked.negated,
+            values,
+        })
+    }
+
+    fn holds(
+        &self,
+        effect: Effect,
+        peer: Option<&PeerIdentity>,
+        request: Option<&RequestFacts<'_>>,
+    ) -> Holds {
+        let found = if self.fact.is_of_request() {
+            match request {
+                Some(request) => self.found_in_request(effect, request),
+                None => Err(Unreadable::NoRequest),
+            }
+        } else {
+            Ok(peer.and_then(|peer| self.found_in_peer(peer)))
+        };
+        match found {
+            // What is not there is neither one of the values nor another.
+            Ok(None) => Holds::No,
+            Ok(Some(found)) if found != self.negated => Holds::Yes,
+            Ok(Some(_)) => Holds::No,
+            Err(unreadable) => Holds::Unreadable(unreadable),
+        }
+    }
+
+    /// Whether the peer's fact is one of the values; `None` if it has no such fact.
+    fn found_in_peer(&self, peer: &PeerIdentity) -> Option<bool> {
+        match self.fact {
+            Fact::Spiffe | Fact::TrustDomain => {
+                let id = peer.spiffe_id()?;
+                Some(self.values.cover(spiffe_segments(id.as_str())))
+            }
+            Fact::Namespace | Fact::ServiceAccount => {
+                let account = peer.kubernetes()?;
+                Some(self.values.cover(account_segments(account)))
+            }
+            Fact::Dns => self.values.any_text(peer.dns_names()),
+            Fact::Ip => {
+                let found = peer.ip_addresses();
+                let Values::Ips(values) = &self.values else {
+                    return None;
+                };
+                (!found.is_empty()).then(|| found.iter().any(|ip| values.contains(ip)))
+            }
+            Fact::Fingerprint => match &self.values {
+                Values::Fingerprints(values) => Some(values.contains(peer.sha256())),
+                Values::Ips(_) | Values::Segments(..) | Values::Texts(_) => None,
+            },
+            Fact::LegacyCommonName => self.values.any_text(&legacy::common_names(peer)),
+            Fact::LegacyOrganizationalUnit => {
+                self.values.any_text(&legacy::organizational_units(peer))
+            }
+            Fact::Method | Fact::Path | Fact::Host | Fact::GrpcService | Fact::GrpcMethod => None,
+        }
+    }
+
+    fn found_in_request(
+        &self,
+        effect: Effect,
+        request: &RequestFacts<'_>,
+    ) -> Result<Option<bool>, Unreadable> {
+        let path = || {
+            request
+                .path
+                .as_ref()
+                .map_err(|fault| Unreadable::Path(*fault))
+        };
+        Ok(match self.fact {
+            Fact::Method => Some(self.values.has_text(request.method)),
+            Fact::Path => Some(self.values.cover(path()?.segments())),
+            Fact::Host => Some(self.values.has_text(&lowercase(request.host()?))),
+            Fact::GrpcService | Fact::GrpcMethod => {
+                let called = path()?.grpc();
+                // To be allowed, a call has to be one. To be denied it need not say so: a server may not ask either.
+                let called = called.filter(|_| request.grpc || effect == Effect::Deny);
+                called.map(|(service, method)| {
+                    self.values.has_text(match self.fact {
+                        Fact::GrpcMethod => method,
+                        _ => service,
+                    })
+                })
+            }
+            Fact::Spiffe
+            | Fact::TrustDomain
+            | Fact::Namespace
+            | Fact::ServiceAccount
+            | Fact::Dns
+            | Fact::Ip
+            | Fact::Fingerprint
+            | Fact::LegacyCommonName
+            | Fact::LegacyOrganizationalUnit => None,
+        })
+    }
+}
+
+impl Values {
+    fn patterns(texts: Vec<Box<str>>) -> Self {
+        let mut map = SegmentMap::default();
+        for text in &texts {
+            map.insert(written(text), ());
+        }
+        Self::Segments(map, texts)
+    }
+
+    fn texts(
+        asked: &Asked,
+        is_valid: impl Fn(&str) -> bool,
+        expected: &'static str,
+    ) -> Result<Self, (usize, RuleFault)> {
+        let texts = each(asked, |text| {
+            if is_valid(text) {
+                Ok(text.into())
+            } else {
+                Err(invalid(asked.fact, text, expected))
+            }
+        });
+        texts.map(Self::Texts)
+    }
+
+    fn cover<'a>(&self, segments: impl Iterator<Item = Segment<'a>> + Clone) -> bool {
+        match self {
+            Self::Segments(map, _) => map.covers(segments),
+            Self::Fingerprints(_) | Self::Ips(_) | Self::Texts(_) => false,
+        }
+    }
+
+    fn has_text(&self, text: &str) -> bool {
+        match self {
+            Self::Texts(texts) => texts.contains(text),
+            Self::Fingerprints(_) | Self::Ips(_) | Self::Segments(..) => false,
+        }
+    }
+
+    fn any_text(&self, found: &[String]) -> Option<bool> {
+        (!found.is_empty()).then(|| found.iter().any(|text| self.has_text(text)))
+    }
+
+    /// Whether each of these is one of those, as far as one value of those shows it.
+    pub(super) fn within(&self, wider: &Self) -> bool {
+        match (self, wider) {
+            (Self::Fingerprints(these), Self::Fingerprints(those)) => these.is_subset(those),
+            (Self::Ips(these), Self::Ips(those)) => these.is_subset(those),
+            (Self::Texts(these), Self::Texts(those)) => these.is_subset(those),
+            (Self::Segments(_, these), Self::Segments(those, _)) => {
+                these.iter().all(|text| those.covers(written(text)))
+            }
+            (Self::Fingerprints(_) | Self::Ips(_) | Self::Segments(..) | Self::Texts(_), _) => {
+                false
+            }
+        }
+    }
+}
+
+/// The segments of a pattern whose text has no leading slash; none if it is empty.
+pub(super) fn written(text: &str) -> impl Iterator<Item = Segment<'_>> + Clone {
+    let text = Some(text).filter(|text| !text.is_empty());
+    text.into_iter()
+        .flat_map(|text| text.split('/').map(Segment::written))
+}
+
+/// The trust domain, then the path's segments.
+pub(super) fn spiffe_segments(id: &str) -> impl Iterator<Item = Segment<'_>> + Clone {
+    let rest = id.strip_prefix(SCHEME).unwrap_or_default();
+    rest.split('/').map(Segment::Literal)
+}
+
+pub(super) fn account_segments(
+    account: &KubernetesServiceAccount,
+) -> impl Iterator<Item = Segment<'_>> + Clone {
+    [account.domain(), account.namespace(), account.name()]
+        .into_iter()
+        .map(Segment::Literal)
+}
+
+pub(super) fn parse_trust_domain(text: &str) -> Result<TrustDomain, RuleFault> {
+    let invalid = |source| RuleFault::InvalidTrustDomain {
+        found: text.to_owned(),
+        source,
+    };
+    let domain: TrustDomain = text.parse().map_err(invalid)?;
+    if domain.as_str() == text {
+        return Ok(domain);
+    }
+    // `spiffe://example.org/web` parses: its domain alone would be more than was written.
+    Err(RuleFault::InvalidValue {
+        fact: Fact::TrustDomain,
+        found: text.to_owned(),
+        expected: "a bare name, such as example.org",
+    })
+}
+
+/// Parses each value; an error tells which.
+fn each<T, C: FromIterator<T>>(
+    asked: &Asked,
+    mut parse: impl FnMut(&str) -> Result<T, RuleFault>,
+) -> Result<C, (usize, RuleFault)> {
+    let values = asked.values.iter().enumerate();
+    values
+        .map(|(at, text)| parse(text).map_err(|fault| (at, fault)))
+        .collect()
+}
+
+fn invalid(fact: Fact, found: &str, expected: &'static str) -> RuleFault {
+    RuleFault::InvalidValue {
+        fact,
+        found: found.to_owned(),
+        expected,
+    }
+}
+
+fn spiffe_pattern(text: &str) -> Result<Box<str>, RuleFault> {
+    if text.starts_with(SCHEME) && text.contains('*') {
+        let pattern: Result<SpiffePattern, _> = text.parse();
+        pattern.map_err(|source| RuleFault::InvalidSpiffePattern { source })?;
+    } else {
+        parse_workload_id(text).map_err(|source| RuleFault::InvalidSpiffe { source })?;
+    }
+    Ok(text.strip_prefix(SCHEME).unwrap_or_default().into())
+}
+
+/// `domain/namespace/**`, or `domain/namespace/account`, in each of the domains that are meant.
+fn service_accounts(fact: Fact, text: &str, domains: &Domains) -> Result<Vec<Box<str>>, RuleFault> {
+    let expected = match fact {
+        Fact::Namespace => "a namespace, or trust-domain/namespace",
+        _ => "namespace/account, or trust-domain/namespace/account",
+    };
+    let parts: Vec<_> = text.split('/').collect();
+    let (domain, namespace, account) = match (fact, parts.as_slice()) {
+        (Fact::Namespace, [namespace]) => (None, namespace, TAIL),
+        (Fact::Namespace, [domain, namespace]) => (Some(domain), namespace, TAIL),
+        (Fact::ServiceAccount, [namespace, account]) => (None, namespace, *account),
+        (Fact::ServiceAccount, [domain, namespace, account]) => (Some(domain), namespace, *account),
+        _ => return Err(invalid(fact, text, expected)),
+    };
+    let any_account = if fact == Fact::Namespace {
+        "any"
+    } else {
+        account
+    };
+    let id = format!("{SCHEME}td/ns/{namespace}/sa/{any_account}").parse();
+    let named = id
+        .ok()
+        .as_ref()
+        .and_then(KubernetesServiceAccount::from_spiffe_id);
+    if named.is_none() {
+        return Err(invalid(fact, text, expected));
+    }
+    let domains = match domain {
+        Some(domain) => vec![parse_trust_domain(domain)?.to_string()],
+        None => domains.0.clone(),
+    };
+    if domains.is_empty() {
+        return Err(RuleFault::MissingTrustDomain {
+            fact,
+            found: text.to_owned(),
+        });
+    }
+    let pattern = |domain| format!("{domain}/{namespace}/{account}").into();
+    Ok(domains.iter().map(pattern).collect())
+}
+
+fn read_fingerprint(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = if text.contains(':') {
+        let pairs = text.split(':').collect::<Vec<_>>();
+        pairs.iter().all(|pair| pair.len() == 2).then_some(())?;
+        pairs.concat().into_bytes()
+    } else {
+        text.as_bytes().to_vec()
+    };
+    let mut bytes = [0; 32];
+    if digits.len() != 2 * bytes.len() {
+        return None;
+    }
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let [high, low] = pair else { return None };
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
+}
+
+/// Methods are case-sensitive (RFC 9110 §9.1), and every registered one is in capitals: `get` would never match.
+fn is_method(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-')
+}
+
+fn is_grpc_name(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_'))
+}
+
+fn lowercase(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(text.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(text)
+    }
+}

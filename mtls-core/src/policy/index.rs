@@ -1,0 +1,260 @@
+//! Which rules can hold for a peer and a request, found without asking each.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::compile::{Compiled, Condition, Values, account_segments, spiffe_segments, written};
+use super::request::RequestFacts;
+use super::rule::Fact;
+use super::segments::{Segment, SegmentMap};
+use crate::identity::{PeerIdentity, SCHEME};
+
+/// Positions of rules, in order, by one condition of each: that which it shares with the fewest others.
+///
+/// A rule that has no condition to be found by is in `rest`, and asked each time.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    /// SPIFFE IDs without a wildcard, whole and without their scheme.
+    ids: HashMap<Box<str>, Vec<u32>>,
+    /// SPIFFE patterns and trust domains.
+    patterns: SegmentMap<u32>,
+    accounts: SegmentMap<u32>,
+    dns: HashMap<Box<str>, Vec<u32>>,
+    ips: HashMap<IpAddr, Vec<u32>>,
+    fingerprints: HashMap<[u8; 32], Vec<u32>>,
+    paths: SegmentMap<u32>,
+    services: HashMap<Box<str>, Vec<u32>>,
+    /// All that are found by the path or by what is in it: whatever cannot be read concerns each of them.
+    by_path: Vec<u32>,
+    rest: Vec<u32>,
+}
+
+impl Index {
+    pub(super) fn of(rules: &[Compiled]) -> Self {
+        let mut shared = HashMap::new();
+        for condition in rules.iter().flat_map(|rule| &rule.conditions) {
+            for_each_key(condition, |key| *shared.entry(key).or_insert(0_u32) += 1);
+        }
+        let crowd = |condition: &Condition| {
+            let mut most = 0;
+            for_each_key(condition, |key| {
+                most = most.max(shared.get(&key).copied().unwrap_or_default());
+            });
+            most
+        };
+        let mut index = Self::default();
+        for (position, rule) in (0_u32..).zip(rules) {
+            let keys = rule.conditions.iter().filter(|c| is_key(c));
+            match keys.min_by_key(|condition| crowd(condition)) {
+                Some(key) => index.insert(key, position),
+                None => index.rest.push(position),
+            }
+        }
+        index
+    }
+
+    fn insert(&mut self, key: &Condition, position: u32) {
+        if matches!(key.fact, Fact::Path | Fact::GrpcService) {
+            self.by_path.push(position);
+        }
+        match &key.values {
+            Values::Fingerprints(values) => {
+                for value in values {
+                    self.fingerprints.entry(*value).or_default().push(position);
+                }
+            }
+            Values::Ips(values) => {
+                for value in values {
+                    self.ips.entry(*value).or_default().push(position);
+                }
+            }
+            Values::Segments(_, texts) => {
+                for text in texts {
+                    let map = match key.fact {
+                        Fact::Path => &mut self.paths,
+                        Fact::Namespace | Fact::ServiceAccount => &mut self.accounts,
+                        _ if text.contains('*') => &mut self.patterns,
+                        _ => {
+                            self.ids.entry(text.clone()).or_default().push(position);
+                            continue;
+                        }
+                    };
+                    map.insert(written(text), position);
+                }
+            }
+            Values::Texts(values) => {
+                let map = match key.fact {
+                    Fact::Dns => &mut self.dns,
+                    _ => &mut self.services,
+                };
+                for value in values {
+                    map.entry(value.clone()).or_default().push(position);
+                }
+            }
+        }
+    }
+
+    /// Calls `found` with positions, among which is every rule that holds, or that cannot be read.
+    pub(super) fn candidates(
+        &self,
+        peer: Option<&PeerIdentity>,
+        request: Option<&RequestFacts<'_>>,
+        mut found: impl FnMut(&[u32]),
+    ) {
+        found(&self.rest);
+        if let Some(peer) = peer {
+            self.for_peer(peer, &mut found);
+        }
+        if self.by_path.is_empty() {
+            return;
+        }
+        let Some(Ok(path)) = request.map(|request| &request.path) else {
+            return found(&self.by_path);
+        };
+        walk(&self.paths, path.segments(), &mut found);
+        if let Some((service, _)) = path.grpc() {
+            look_up(&self.services, service, &mut found);
+        }
+    }
+
+    fn for_peer(&self, peer: &PeerIdentity, found: &mut impl FnMut(&[u32])) {
+        if let Some(id) = peer.spiffe_id() {
+            let id = id.as_str();
+            look_up(
+                &self.ids,
+                id.strip_prefix(SCHEME).unwrap_or_default(),
+                found,
+            );
+            walk(&self.patterns, spiffe_segments(id), found);
+        }
+        if let Some(account) = peer.kubernetes() {
+            walk(&self.accounts, account_segments(account), found);
+        }
+        if !self.dns.is_empty() {
+            for name in peer.dns_names() {
+                look_up(&self.dns, name, found);
+            }
+        }
+        if !self.ips.is_empty() {
+            for positions in peer.ip_addresses().iter().filter_map(|ip| self.ips.get(ip)) {
+                found(positions);
+            }
+        }
+        if !self.fingerprints.is_empty()
+            && let Some(positions) = self.fingerprints.get(peer.sha256())
+        {
+            found(positions);
+        }
+    }
+
+    /// Calls `found` with positions, among which are the rules that may hold wherever a rule with these conditions does.
+    pub(super) fn wider(&self, conditions: &[Condition], mut found: impl FnMut(&[u32])) {
+        found(&self.rest);
+        for condition in conditions.iter().filter(|condition| is_key(condition)) {
+            match &condition.values {
+                Values::Fingerprints(values) => {
+                    let first = values.iter().next();
+                    if let Some(positions) = first.and_then(|v| self.fingerprints.get(v)) {
+                        found(positions);
+                    }
+                }
+                Values::Ips(values) => {
+                    if let Some(positions) = values.iter().next().and_then(|v| self.ips.get(v)) {
+                        found(positions);
+                    }
+                }
+                Values::Segments(_, texts) => {
+                    let Some(text) = texts.first() else { continue };
+                    match condition.fact {
+                        Fact::Path => walk(&self.paths, written(text), &mut found),
+                        Fact::Namespace | Fact::ServiceAccount => {
+                            walk(&self.accounts, written(text), &mut found);
+                        }
+                        _ => {
+                            look_up(&self.ids, text, &mut found);
+                            walk(&self.patterns, written(text), &mut found);
+                        }
+                    }
+                }
+                Values::Texts(values) => {
+                    let map = match condition.fact {
+                        Fact::Dns => &self.dns,
+                        _ => &self.services,
+                    };
+                    if let Some(value) = values.iter().next() {
+                        look_up(map, value, &mut found);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One value that a rule can be found by.
+#[derive(PartialEq, Eq, Hash)]
+enum Key<'a> {
+    Fingerprint(&'a [u8; 32]),
+    Ip(&'a IpAddr),
+    Text(Fact, &'a str),
+}
+
+fn for_each_key<'a>(condition: &'a Condition, mut each: impl FnMut(Key<'a>)) {
+    if !is_key(condition) {
+        return;
+    }
+    match &condition.values {
+        Values::Fingerprints(values) => values.iter().map(Key::Fingerprint).for_each(each),
+        Values::Ips(values) => values.iter().map(Key::Ip).for_each(each),
+        Values::Segments(_, texts) => {
+            for text in texts {
+                each(Key::Text(condition.fact, text));
+            }
+        }
+        Values::Texts(texts) => {
+            for text in texts {
+                each(Key::Text(condition.fact, text));
+            }
+        }
+    }
+}
+
+fn is_key(condition: &Condition) -> bool {
+    let of_a_kind = match condition.fact {
+        Fact::Spiffe
+        | Fact::TrustDomain
+        | Fact::Namespace
+        | Fact::ServiceAccount
+        | Fact::Dns
+        | Fact::Ip
+        | Fact::Fingerprint
+        | Fact::Path
+        | Fact::GrpcService => true,
+        Fact::LegacyCommonName
+        | Fact::LegacyOrganizationalUnit
+        | Fact::Method
+        | Fact::Host
+        | Fact::GrpcMethod => false,
+    };
+    of_a_kind && !condition.negated
+}
+
+fn look_up(map: &HashMap<Box<str>, Vec<u32>>, key: &str, found: &mut impl FnMut(&[u32])) {
+    if !map.is_empty()
+        && let Some(positions) = map.get(key)
+    {
+        found(positions);
+    }
+}
+
+fn walk<'a>(
+    map: &SegmentMap<u32>,
+    asked: impl Iterator<Item = Segment<'a>> + Clone,
+    found: &mut impl FnMut(&[u32]),
+) {
+    if !map.is_empty() {
+        map.covering(asked, &mut |positions| {
+            found(positions);
+            false
+        });
+    }
+}
