@@ -21,7 +21,8 @@
 //! # Where to start
 //!
 //! - **Files**: [`CredentialFiles`] says which; [`SourceBuilder`] how they are read and verified.
-//! - **Who may connect**: [`Policy`], a value; or an [`Authorizer`] of your own.
+//! - **Who may connect**: [`Policy`], a value; [`AccessPolicy`], many rules; or an [`Authorizer`] of your own.
+//! - **Who may make which request**: [`RequestPolicy`].
 //! - **A peer was refused**: [`HandshakeError::remedy`], and the stable [`Reason`].
 //! - **Files were not taken**: [`CredentialSource::status`], [`LoadError::remedy`].
 //! - **Material that is not in files**: [`SourceBuilder::publish`] and its [`Publisher`].
@@ -41,6 +42,7 @@
 //! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs, which prefers a post-quantum key exchange |
 //! | `fips` | no | its FIPS 140-3 module; [`ServerTls::fips`] says whether it holds |
 //! | `notify` | yes | reload on filesystem events; without it, by polling |
+//! | `policy-file` | no | policies from TOML and JSON files, reloaded when they change |
 //! | `ring` | no | the crypto provider ring, used when none is named and aws-lc-rs is off |
 //! | `signal` | no | `CredentialSource::reload_on_hangup` |
 //! | `spiffe-json` | no | SPIFFE bundles and bundle maps in JSON: `CredentialFiles::bundle_map` |
@@ -75,6 +77,12 @@ pub use policy::{
     NeedsDefault, PathFault, PathPattern, PathPatternError, PatternError, Policy, PolicyBuilder,
     PolicyError, PolicyFinding, RequestAuthorizer, RequestFacts, RequestPolicy, Rule, RuleError,
     RuleFault, SpiffePattern, Unreadable, Who,
+};
+#[cfg(feature = "policy-file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "policy-file")))]
+pub use policy::{
+    FromPolicyFile, PolicyDocument, PolicyFailure, PolicyFile, PolicyFileError, PolicyFileFault,
+    PolicySource, PolicyStatus,
 };
 pub use reason::Reason;
 pub use snapshot::{

@@ -46,5 +46,7 @@ pub(crate) use revocation::revocation_lists;
 pub(crate) use revocation::{RevocationList, revocation};
 #[cfg(feature = "__fuzz")]
 pub(crate) use spiffe_bundle::{JsonFault, SpiffeBundle, parse_bundle, parse_map};
+#[cfg(feature = "policy-file")]
+pub(crate) use read::read as read_file;
 pub(crate) use watch::Subscription;
 pub use watch::{PollCause, WatchMode};

@@ -74,7 +74,7 @@ impl fmt::Debug for FileContent {
 }
 
 /// Reads a regular file of at most [`MAX_FILE_SIZE`] bytes. Blocks on the disk, never on a FIFO or a terminal.
-pub(super) fn read(path: &Path) -> Result<FileContent, LoadError> {
+pub(crate) fn read(path: &Path) -> Result<FileContent, LoadError> {
     read_up_to(path, MAX_FILE_SIZE)
 }
 

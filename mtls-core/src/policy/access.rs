@@ -299,7 +299,7 @@ impl PolicyBuilder<Effect> {
         let error = |place, rule: Option<&Rule>, fault| RuleError {
             place,
             rule: rule.map(|rule| rule.name.clone()),
-            fault,
+            fault: Box::new(fault),
         };
         let local = match self.trust_domain.as_deref().map(parse_trust_domain) {
             None => None,

@@ -78,7 +78,7 @@ impl Compiled {
         let error = |place, fault| RuleError {
             place,
             rule: Some(rule.name.clone()),
-            fault,
+            fault: Box::new(fault),
         };
         let here = Place::Rule(effect, position);
         if rule.name.is_empty() {
@@ -200,13 +200,13 @@ impl Condition {
             }
             Fact::Path => Values::patterns(each(asked, |text| {
                 let pattern: Result<PathPattern, _> = text.parse();
-                let pattern = pattern.map_err(|source| RuleFault::InvalidPath { source })?;
+                let pattern = pattern.map_err(|fault| RuleFault::InvalidPath { fault })?;
                 Ok(pattern.as_str().get(1..).unwrap_or_default().into())
             })?),
             Fact::Dns => Values::Texts(each(asked, |text| {
                 let name = parse_dns_name(text);
                 name.map(Into::into)
-                    .map_err(|source| RuleFault::InvalidDns { source })
+                    .map_err(|fault| RuleFault::InvalidDns { fault })
             })?),
             Fact::LegacyCommonName | Fact::LegacyOrganizationalUnit => {
                 Values::texts(asked, |text| !text.is_empty(), "a text")?
@@ -305,10 +305,9 @@ impl Condition {
                 // To be allowed, a call has to be one. To be denied it need not say so: a server may not ask either.
                 let called = called.filter(|_| request.grpc || effect == Effect::Deny);
                 called.map(|(service, method)| {
-                    self.values.has_text(match self.fact {
-                        Fact::GrpcMethod => method,
-                        _ => service,
-                    })
+                    let of_method = self.fact == Fact::GrpcMethod;
+                    self.values
+                        .has_text(if of_method { method } else { service })
                 })
             }
             Fact::Spiffe
@@ -404,9 +403,9 @@ pub(super) fn account_segments(
 }
 
 pub(super) fn parse_trust_domain(text: &str) -> Result<TrustDomain, RuleFault> {
-    let invalid = |source| RuleFault::InvalidTrustDomain {
+    let invalid = |fault| RuleFault::InvalidTrustDomain {
         found: text.to_owned(),
-        source,
+        fault,
     };
     let domain: TrustDomain = text.parse().map_err(invalid)?;
     if domain.as_str() == text {
@@ -442,18 +441,19 @@ fn invalid(fact: Fact, found: &str, expected: &'static str) -> RuleFault {
 fn spiffe_pattern(text: &str) -> Result<Box<str>, RuleFault> {
     if text.starts_with(SCHEME) && text.contains('*') {
         let pattern: Result<SpiffePattern, _> = text.parse();
-        pattern.map_err(|source| RuleFault::InvalidSpiffePattern { source })?;
+        pattern.map_err(|fault| RuleFault::InvalidSpiffePattern { fault })?;
     } else {
-        parse_workload_id(text).map_err(|source| RuleFault::InvalidSpiffe { source })?;
+        parse_workload_id(text).map_err(|fault| RuleFault::InvalidSpiffe { fault })?;
     }
     Ok(text.strip_prefix(SCHEME).unwrap_or_default().into())
 }
 
 /// `domain/namespace/**`, or `domain/namespace/account`, in each of the domains that are meant.
 fn service_accounts(fact: Fact, text: &str, domains: &Domains) -> Result<Vec<Box<str>>, RuleFault> {
-    let expected = match fact {
-        Fact::Namespace => "a namespace, or trust-domain/namespace",
-        _ => "namespace/account, or trust-domain/namespace/account",
+    let expected = if fact == Fact::Namespace {
+        "a namespace, or trust-domain/namespace"
+    } else {
+        "namespace/account, or trust-domain/namespace/account"
     };
     let parts: Vec<_> = text.split('/').collect();
     let (domain, namespace, account) = match (fact, parts.as_slice()) {

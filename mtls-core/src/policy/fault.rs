@@ -6,6 +6,7 @@ use super::path::PathPatternError;
 use super::pattern::PatternError;
 use super::rule::{Effect, Fact, Who};
 use super::rules::PolicyError;
+use crate::error::Chained;
 use crate::identity::SpiffeIdError;
 
 /// Why a set of rules could not be built, and which rule it was.
@@ -13,7 +14,8 @@ use crate::identity::SpiffeIdError;
 pub struct RuleError {
     pub(super) place: Place,
     pub(super) rule: Option<String>,
-    pub(super) fault: RuleFault,
+    // Boxed: it is far larger than what it is an error of.
+    pub(super) fault: Box<RuleFault>,
 }
 
 /// Where in a set of rules, for a file to say the line of.
@@ -60,11 +62,7 @@ impl fmt::Display for RuleError {
     }
 }
 
-impl std::error::Error for RuleError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.fault)
-    }
-}
+impl std::error::Error for RuleError {}
 
 /// What is wrong with a rule, or a set of them. Each says what was found and what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,41 +89,36 @@ pub enum RuleFault {
         who: Who,
     },
     /// It is no DNS name, or none that a peer's certificate is compared with.
-    #[error("found a bad DNS name: {source}")]
+    #[error("found a bad DNS name: {}", Chained(fault))]
     InvalidDns {
         /// What is wrong with it.
-        #[source]
-        source: PolicyError,
+        fault: PolicyError,
     },
     /// It is no pattern over request paths.
-    #[error("{source}")]
+    #[error("{fault}")]
     InvalidPath {
         /// What is wrong with it.
-        #[source]
-        source: PathPatternError,
+        fault: PathPatternError,
     },
     /// It is no SPIFFE ID, or no pattern.
-    #[error("found a bad SPIFFE ID: {source}")]
+    #[error("found a bad SPIFFE ID: {}", Chained(fault))]
     InvalidSpiffe {
         /// What is wrong with it.
-        #[source]
-        source: PolicyError,
+        fault: PolicyError,
     },
     /// It is no SPIFFE pattern.
-    #[error("{source}")]
+    #[error("found a bad SPIFFE pattern: {}", Chained(fault))]
     InvalidSpiffePattern {
         /// What is wrong with it.
-        #[source]
-        source: PatternError,
+        fault: PatternError,
     },
     /// It is no trust domain.
-    #[error("found {found:?}, expected the name of a trust domain: {source}")]
+    #[error("found {found:?}, expected the name of a trust domain: {fault}")]
     InvalidTrustDomain {
         /// What was given.
         found: String,
         /// What is wrong with it.
-        #[source]
-        source: SpiffeIdError,
+        fault: SpiffeIdError,
     },
     /// It is not what the fact can be.
     #[error("found {found:?} for `{fact}`, expected {expected}")]
@@ -183,9 +176,9 @@ impl RuleFault {
             Self::InvalidDns { .. } => {
                 "write one whole DNS name as it stands in the certificate, without wildcard and final dot"
             }
-            Self::InvalidPath { source } => source.remedy(),
+            Self::InvalidPath { fault } => fault.remedy(),
             Self::InvalidSpiffe { .. } => "write spiffe://trust-domain/path in full, or a pattern",
-            Self::InvalidSpiffePattern { source } => source.remedy(),
+            Self::InvalidSpiffePattern { fault } => fault.remedy(),
             Self::InvalidTrustDomain { .. } => "write its lowercase name, such as example.org",
             Self::InvalidValue { .. } => "write the value in the form that is expected",
             Self::MissingPeer => {

@@ -198,15 +198,11 @@ fn kind(fact: Fact) -> Kind {
 
 /// The trust domains that a condition's values are in, which are literal in each of them.
 fn domains(condition: &Condition) -> Option<HashSet<&str>> {
-    match (kind(condition.fact), &condition.values) {
-        (Kind::Spiffe | Kind::Account, Values::Segments(_, texts)) => Some(
-            texts
-                .iter()
-                .filter_map(|text| text.split('/').next())
-                .collect(),
-        ),
-        _ => None,
-    }
+    let Values::Segments(_, texts) = &condition.values else {
+        return None;
+    };
+    let first = texts.iter().filter_map(|text| text.split('/').next());
+    (condition.fact != Fact::Path).then(|| first.collect())
 }
 
 /// Rules that are found by nothing are compared with this many of those before them: enough for whoever writes by hand,

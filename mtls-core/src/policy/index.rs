@@ -70,22 +70,23 @@ impl Index {
             }
             Values::Segments(_, texts) => {
                 for text in texts {
-                    let map = match key.fact {
-                        Fact::Path => &mut self.paths,
-                        Fact::Namespace | Fact::ServiceAccount => &mut self.accounts,
-                        _ if text.contains('*') => &mut self.patterns,
-                        _ => {
-                            self.ids.entry(text.clone()).or_default().push(position);
-                            continue;
+                    match kind(key.fact) {
+                        Some(Kind::Path) => self.paths.insert(written(text), position),
+                        Some(Kind::Account) => self.accounts.insert(written(text), position),
+                        Some(Kind::Other) | None if text.contains('*') => {
+                            self.patterns.insert(written(text), position);
                         }
-                    };
-                    map.insert(written(text), position);
+                        Some(Kind::Other) | None => {
+                            self.ids.entry(text.clone()).or_default().push(position);
+                        }
+                    }
                 }
             }
             Values::Texts(values) => {
-                let map = match key.fact {
-                    Fact::Dns => &mut self.dns,
-                    _ => &mut self.services,
+                let map = if key.fact == Fact::Dns {
+                    &mut self.dns
+                } else {
+                    &mut self.services
                 };
                 for value in values {
                     map.entry(value.clone()).or_default().push(position);
@@ -165,21 +166,20 @@ impl Index {
                 }
                 Values::Segments(_, texts) => {
                     let Some(text) = texts.first() else { continue };
-                    match condition.fact {
-                        Fact::Path => walk(&self.paths, written(text), &mut found),
-                        Fact::Namespace | Fact::ServiceAccount => {
-                            walk(&self.accounts, written(text), &mut found);
-                        }
-                        _ => {
+                    match kind(condition.fact) {
+                        Some(Kind::Path) => walk(&self.paths, written(text), &mut found),
+                        Some(Kind::Account) => walk(&self.accounts, written(text), &mut found),
+                        Some(Kind::Other) | None => {
                             look_up(&self.ids, text, &mut found);
                             walk(&self.patterns, written(text), &mut found);
                         }
                     }
                 }
                 Values::Texts(values) => {
-                    let map = match condition.fact {
-                        Fact::Dns => &self.dns,
-                        _ => &self.services,
+                    let map = if condition.fact == Fact::Dns {
+                        &self.dns
+                    } else {
+                        &self.services
                     };
                     if let Some(value) = values.iter().next() {
                         look_up(map, value, &mut found);
@@ -219,23 +219,33 @@ fn for_each_key<'a>(condition: &'a Condition, mut each: impl FnMut(Key<'a>)) {
 }
 
 fn is_key(condition: &Condition) -> bool {
-    let of_a_kind = match condition.fact {
+    !condition.negated && kind(condition.fact).is_some()
+}
+
+/// How rules with a condition on a fact are found.
+enum Kind {
+    Account,
+    Other,
+    Path,
+}
+
+/// `None` if they are not.
+fn kind(fact: Fact) -> Option<Kind> {
+    match fact {
+        Fact::Namespace | Fact::ServiceAccount => Some(Kind::Account),
+        Fact::Path => Some(Kind::Path),
         Fact::Spiffe
         | Fact::TrustDomain
-        | Fact::Namespace
-        | Fact::ServiceAccount
         | Fact::Dns
         | Fact::Ip
         | Fact::Fingerprint
-        | Fact::Path
-        | Fact::GrpcService => true,
+        | Fact::GrpcService => Some(Kind::Other),
         Fact::LegacyCommonName
         | Fact::LegacyOrganizationalUnit
         | Fact::Method
         | Fact::Host
-        | Fact::GrpcMethod => false,
-    };
-    of_a_kind && !condition.negated
+        | Fact::GrpcMethod => None,
+    }
 }
 
 fn look_up(map: &HashMap<Box<str>, Vec<u32>>, key: &str, found: &mut impl FnMut(&[u32])) {

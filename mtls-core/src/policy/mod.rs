@@ -7,7 +7,11 @@
 mod access;
 mod authorizer;
 mod compile;
+#[cfg(test)]
+mod draws;
 mod fault;
+#[cfg(feature = "policy-file")]
+mod file;
 mod findings;
 mod index;
 mod legacy;
@@ -24,6 +28,11 @@ pub use access::{
 pub use authorizer::{Authorizer, Denial, RequestAuthorizer};
 pub use compile::Unreadable;
 pub use fault::{RuleError, RuleFault};
+#[cfg(feature = "policy-file")]
+pub use file::{
+    FromPolicyFile, PolicyDocument, PolicyFailure, PolicyFile, PolicyFileError, PolicyFileFault,
+    PolicySource, PolicyStatus,
+};
 pub use findings::PolicyFinding;
 pub use path::{PathFault, PathPattern, PathPatternError};
 pub use pattern::{PatternError, SpiffePattern};
