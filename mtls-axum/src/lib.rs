@@ -27,7 +27,8 @@
 //!
 //! The authorizer of the [`ServerTls`](mtls_core::ServerTls) decides at the handshake, for the whole server. [`require`]
 //! narrows it for a route. `Router::route_layer` runs it for requests that match a route, so that an unknown path is 404
-//! to everyone; `Router::layer` runs it for all.
+//! to everyone; `Router::layer` runs it for all. [`authorize_requests`] decides by rules over peers and requests, which
+//! may come from a file.
 //!
 //! # Testing handlers
 //!
@@ -49,5 +50,5 @@ mod serve;
 
 pub use extract::{NoPeer, Peer, PeerSpiffeId, ServiceAccount};
 pub use mtls_tower::{Denied, Limits, PeerInfo};
-pub use require::{as_peer, require};
+pub use require::{as_peer, authorize_requests, require};
 pub use serve::{Serve, serve};

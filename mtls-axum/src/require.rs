@@ -1,7 +1,8 @@
 //! Routes that want a certain peer, and a peer for tests.
 
+use axum::extract::OriginalUri;
 use axum::{Extension, Router};
-use mtls_core::{PeerInfo, Policy, PolicyError};
+use mtls_core::{PeerInfo, Policy, PolicyError, RequestAuthorizer};
 use mtls_tower::AuthorizeLayer;
 
 /// A layer that lets through the peers of `policy` alone: for `route_layer` and `layer`.
@@ -31,6 +32,36 @@ where
         .try_into()
         .map(AuthorizeLayer::new)
         .map_err(Into::into)
+}
+
+/// A layer that lets through what a [`RequestPolicy`](mtls_core::RequestPolicy) lets through, by peer, method, path, host
+/// and gRPC call: for `layer` and `route_layer`.
+///
+/// The path that the policy sees is the one that was asked for, wherever the layer stands: in a nested router too, whose
+/// own paths are shorter. With `Router::route_layer` a path without a route is 404 to everyone; with `Router::layer` the
+/// policy decides about it as well.
+///
+/// ```
+/// # use axum::{Router, routing::get};
+/// # use mtls_axum::authorize_requests;
+/// # use mtls_core::{AccessPolicy, Effect, Fact, Rule};
+/// # async fn list() {}
+/// let policy = AccessPolicy::builder()
+///     .allow(Rule::named("health").anyone().is(Fact::Path, ["/healthz"]))
+///     .allow(Rule::named("orders").is(Fact::TrustDomain, ["example.org"]).is(Fact::Path, ["/orders/**"]))
+///     .otherwise(Effect::Deny)
+///     .build_for_requests()?;
+/// let app: Router = Router::new()
+///     .route("/healthz", get(list))
+///     .nest("/orders", Router::new().route("/{id}", get(list)))
+///     .layer(authorize_requests(policy));
+/// # Ok::<(), mtls_core::RuleError>(())
+/// ```
+pub fn authorize_requests(policy: impl RequestAuthorizer) -> AuthorizeLayer {
+    AuthorizeLayer::for_requests(policy).original_uri(|extensions| {
+        let original: Option<&OriginalUri> = extensions.get();
+        original.map(|original| &original.0)
+    })
 }
 
 /// Lets every request of `router` come from `peer`, for tests of handlers.

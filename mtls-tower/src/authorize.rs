@@ -5,9 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Request, Response, StatusCode};
-use mtls_core::{Authorizer, Denial, HandshakeError, PeerInfo};
+use http::header::{CONTENT_TYPE, HOST, HeaderValue};
+use http::{Extensions, Request, Response, StatusCode, Uri};
+use mtls_core::{
+    Authorizer, Denial, HandshakeError, PeerInfo, RequestAuthorizer, RequestFacts,
+};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -21,19 +23,50 @@ use tracing::debug;
 ///
 /// A peer that was let in when it connected and would not be now is denied too, by 401 or 403 as the reason has it.
 ///
-/// A request without a [`PeerInfo`] is denied, whatever the reason: the layer then stands where no mutual TLS is.
+/// To [`new`](Self::new) a request without a [`PeerInfo`] is denied, whatever the reason: the layer then stands where no
+/// mutual TLS is. To [`for_requests`](Self::for_requests) it is anonymous, and the policy decides.
 #[derive(Debug, Clone)]
 pub struct AuthorizeLayer {
-    authorizer: Arc<dyn Authorizer>,
+    decider: Decider,
 }
+
+/// Who decides, and about what.
+#[derive(Debug, Clone)]
+enum Decider {
+    Peers(Arc<dyn Authorizer>),
+    Requests(Arc<dyn RequestAuthorizer>, OriginalUri),
+}
+
+/// Where a router that shortens the path keeps what it was.
+type OriginalUri = fn(&Extensions) -> Option<&Uri>;
 
 impl AuthorizeLayer {
     /// Lets through whom `authorizer` lets through.
     #[must_use]
     pub fn new(authorizer: impl Authorizer) -> Self {
         Self {
-            authorizer: Arc::new(authorizer),
+            decider: Decider::Peers(Arc::new(authorizer)),
         }
+    }
+
+    /// Lets through what `policy` lets through, by peer, method, path, host and gRPC call.
+    ///
+    /// The path is that of the request as it gets here. A router that strips a prefix for what it nests has changed it by
+    /// then: put the layer before the router, or see [`original_uri`](Self::original_uri).
+    #[must_use]
+    pub fn for_requests(policy: impl RequestAuthorizer) -> Self {
+        Self {
+            decider: Decider::Requests(Arc::new(policy), |_| None),
+        }
+    }
+
+    /// Says where the router keeps the URI as it came; without one there, the request's own counts.
+    #[must_use]
+    pub fn original_uri(mut self, find: fn(&Extensions) -> Option<&Uri>) -> Self {
+        if let Decider::Requests(_, original) = &mut self.decider {
+            *original = find;
+        }
+        self
     }
 }
 
@@ -43,7 +76,7 @@ impl<S> Layer<S> for AuthorizeLayer {
     fn layer(&self, inner: S) -> Authorize<S> {
         Authorize {
             inner,
-            authorizer: Arc::clone(&self.authorizer),
+            decider: self.decider.clone(),
         }
     }
 }
@@ -52,7 +85,7 @@ impl<S> Layer<S> for AuthorizeLayer {
 #[derive(Debug, Clone)]
 pub struct Authorize<S> {
     inner: S,
-    authorizer: Arc<dyn Authorizer>,
+    decider: Decider,
 }
 
 /// Why a request was answered with a refusal; among the response's extensions.
@@ -91,7 +124,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let kind = match decide(&*self.authorizer, request.extensions().get()) {
+        let kind = match self.decider.decide(&request) {
             Ok(()) => Kind::Inner {
                 future: self.inner.call(request),
             },
@@ -103,26 +136,52 @@ where
     }
 }
 
-fn decide(authorizer: &dyn Authorizer, peer: Option<&PeerInfo>) -> Result<(), Denied> {
-    let Some(peer) = peer else {
-        debug!(
-            mtls.reason = "no_peer_certificate",
-            "request without a peer denied"
-        );
-        return Err(Denied::NoPeer);
-    };
-    if let Err(why) = peer.check() {
-        debug!(mtls.peer_id = %peer, mtls.reason = why.reason().as_str(), error = %why, "request denied");
-        let peer = peer.clone();
-        return Err(Denied::Lost { peer, why });
-    }
-    authorizer.authorize(peer.identity()).map_err(|denial| {
-        debug!(mtls.peer_id = %peer, mtls.reason = "not_authorized", %denial, "request denied");
-        Denied::NotAuthorized {
-            peer: peer.clone(),
-            denial,
+impl Decider {
+    fn decide<B>(&self, request: &Request<B>) -> Result<(), Denied> {
+        let peer: Option<&PeerInfo> = request.extensions().get();
+        if let Some(peer) = peer
+            && let Err(why) = peer.check()
+        {
+            debug!(mtls.peer_id = %peer, mtls.reason = why.reason().as_str(), error = %why, "request denied");
+            let peer = peer.clone();
+            return Err(Denied::Lost { peer, why });
         }
-    })
+        let decided = match (self, peer) {
+            (Self::Peers(authorizer), Some(peer)) => authorizer.authorize(peer.identity()),
+            (Self::Peers(_), None) => Err(Denial::expected("a peer")),
+            (Self::Requests(policy, original), peer) => {
+                let identity = peer.map(PeerInfo::identity);
+                policy.authorize_request(identity, &facts(request, *original))
+            }
+        };
+        decided.map_err(|denial| match peer {
+            None => {
+                let reason = "no_peer_certificate";
+                debug!(mtls.reason = reason, %denial, "request without a peer denied");
+                Denied::NoPeer
+            }
+            Some(peer) => {
+                debug!(mtls.peer_id = %peer, mtls.reason = "not_authorized", %denial, "request denied");
+                let peer = peer.clone();
+                Denied::NotAuthorized { peer, denial }
+            }
+        })
+    }
+}
+
+fn facts<B>(request: &Request<B>, original: OriginalUri) -> RequestFacts<'_> {
+    let uri = original(request.extensions()).unwrap_or(request.uri());
+    let mut facts = RequestFacts::new(request.method().as_str(), uri.path());
+    if let Some(authority) = uri.authority() {
+        facts = facts.authority(authority.as_str());
+    }
+    for host in request.headers().get_all(HOST) {
+        facts = facts.host_header(host);
+    }
+    match request.headers().get(CONTENT_TYPE) {
+        Some(content_type) => facts.content_type(content_type),
+        None => facts,
+    }
 }
 
 pub(crate) fn refusal<ReqBody, ResBody: Default>(
