@@ -4,8 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use mtls_core::testing::{LeafOptions, TestCa};
-use mtls_core::{AccessPolicy, Effect, Fact, PeerInfo, Rule};
+use mtls_core::testing::{LeafOptions, TestCa, handshake};
+use mtls_core::{AccessPolicy, ClientTls, Effect, Fact, PeerInfo, Reason, Rule, ServerTls};
 
 /// Whether a policy whose one rule asks for this lets the peer in.
 fn lets_in(peer: &PeerInfo, fact: Fact, value: impl Into<String>) -> bool {
@@ -76,4 +76,33 @@ fn a_common_name_counts_for_a_rule_that_asks_for_it_and_a_peer_that_has_no_spiff
         &known,
         Rule::named("not").is_not(Fact::LegacyCommonName, ["api"])
     ));
+}
+
+#[test]
+fn a_policy_of_rules_decides_at_the_handshake() {
+    let ca = TestCa::new("example.org");
+    let policy = AccessPolicy::builder()
+        .deny(Rule::named("no batch jobs").is(Fact::Spiffe, ["spiffe://example.org/batch/**"]))
+        .allow(Rule::named("domain").is(Fact::TrustDomain, ["example.org"]))
+        .otherwise(Effect::Deny)
+        .build()
+        .unwrap();
+    let server = ServerTls::builder(&ca.source(&ca.issue("/api"))).authorize(policy);
+    let server = server.build().unwrap();
+    let dial = |path| {
+        let client = ClientTls::builder(&ca.source(&ca.issue(path)));
+        handshake(
+            &server,
+            &client.verify_server_name().build().unwrap(),
+            "localhost",
+        )
+        .server
+    };
+    assert_eq!(
+        dial("/web").unwrap().to_string(),
+        "spiffe://example.org/web"
+    );
+    let refused = dial("/batch/nightly").unwrap_err();
+    assert_eq!(refused.reason(), Reason::NotAuthorized);
+    assert!(refused.to_string().contains("`no batch jobs`"), "{refused}");
 }

@@ -7,9 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{Extensions, Request, Response, StatusCode, Uri};
-use mtls_core::{
-    Authorizer, Denial, HandshakeError, PeerInfo, RequestAuthorizer, RequestFacts,
-};
+use mtls_core::{Authorizer, Denial, HandshakeError, PeerInfo, RequestAuthorizer, RequestFacts};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;

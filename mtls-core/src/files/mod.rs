@@ -41,12 +41,12 @@ pub(crate) use pem::{bundle, chain, key};
 pub(crate) use read::FileContent;
 #[cfg(feature = "__fuzz")]
 pub(crate) use read::MAX_FILE_SIZE;
+#[cfg(feature = "policy-file")]
+pub(crate) use read::read as read_file;
 #[cfg(feature = "__fuzz")]
 pub(crate) use revocation::revocation_lists;
 pub(crate) use revocation::{RevocationList, revocation};
 #[cfg(feature = "__fuzz")]
 pub(crate) use spiffe_bundle::{JsonFault, SpiffeBundle, parse_bundle, parse_map};
-#[cfg(feature = "policy-file")]
-pub(crate) use read::read as read_file;
 pub(crate) use watch::Subscription;
 pub use watch::{PollCause, WatchMode};

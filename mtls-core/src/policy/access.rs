@@ -4,15 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::authorizer::{Authorizer, Denial, RequestAuthorizer};
-use super::compile::{Compiled, Holds, Unreadable, parse_trust_domain};
-use super::fault::{Place, RuleError, RuleFault};
-use super::findings::{self, PolicyFinding};
+use super::builder::{NeedsDefault, PolicyBuilder};
+use super::compile::{Compiled, Holds, Unreadable};
+use super::explanation::{DecidedBy, Explanation};
+use super::findings::PolicyFinding;
 use super::index::Index;
 use super::request::{HostFault, RequestFacts};
-use super::rule::{Effect, Rule};
+use super::rule::Effect;
 use crate::identity::PeerIdentity;
 
 /// Who may connect, by rules: what a deny rule matches is denied; else what an allow rule matches is allowed; else the
@@ -42,7 +43,7 @@ use crate::identity::PeerIdentity;
 ///     .build();
 /// ```
 #[derive(Clone)]
-pub struct AccessPolicy(Arc<RuleSet>);
+pub struct AccessPolicy(pub(super) Arc<RuleSet>);
 
 /// Who may make which request, by rules: an [`AccessPolicy`] whose rules may ask about the request as well.
 ///
@@ -67,63 +68,18 @@ pub struct AccessPolicy(Arc<RuleSet>);
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct RequestPolicy(Arc<RuleSet>);
+pub struct RequestPolicy(pub(super) Arc<RuleSet>);
 
-/// Builder state: nobody has said yet what happens to whom no rule matches.
-#[derive(Debug)]
-pub struct NeedsDefault(());
-
-/// Rules, on their way to becoming a policy.
-#[derive(Debug)]
-#[must_use]
-pub struct PolicyBuilder<D> {
-    pub(super) trust_domain: Option<String>,
-    pub(super) deny: Vec<Rule>,
-    pub(super) allow: Vec<Rule>,
-    pub(super) otherwise: D,
-    pub(super) dry_run: bool,
-}
-
-struct RuleSet {
+pub(super) struct RuleSet {
     // INVARIANT: the deny rules come first, so that the first rule that holds is the one that decides.
-    rules: Vec<Compiled>,
-    index: Index,
-    otherwise: Effect,
-    dry_run: bool,
-    reads_requests: bool,
-    spared: AtomicU64,
-    findings: Vec<PolicyFinding>,
-    default_denial: Arc<str>,
-}
-
-/// What decided, and how; it prints as a sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Explanation {
-    effect: Effect,
-    by: DecidedBy,
-    dry_run: bool,
-}
-
-/// What a decision rests on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DecidedBy {
-    /// No rule matches.
-    Default,
-    /// The request says two things of its host, whatever the rules say.
-    Host(HostFault),
-    /// The first rule that matches, deny rules before allow rules.
-    Rule {
-        /// Its name.
-        name: Arc<str>,
-    },
-    /// A rule that would have had to read what cannot be read in one way; whatever its effect, that is denied.
-    Unreadable {
-        /// The name of the rule.
-        name: Arc<str>,
-        /// What could not be read.
-        what: Unreadable,
-    },
+    pub(super) rules: Vec<Compiled>,
+    pub(super) index: Index,
+    pub(super) otherwise: Effect,
+    pub(super) dry_run: bool,
+    pub(super) reads_requests: bool,
+    pub(super) spared: AtomicU64,
+    pub(super) findings: Vec<PolicyFinding>,
+    pub(super) default_denial: Arc<str>,
 }
 
 impl AccessPolicy {
@@ -232,137 +188,7 @@ impl RequestAuthorizer for AccessPolicy {
     }
 }
 
-impl<D> PolicyBuilder<D> {
-    /// The local trust domain: the one that rules about namespaces and service accounts mean unless they name another.
-    /// There is no default; without one, each such rule has to name its own.
-    pub fn trust_domain(mut self, name: impl AsRef<str>) -> Self {
-        self.trust_domain = Some(name.as_ref().to_owned());
-        self
-    }
-
-    /// Denies what this rule matches. All deny rules are asked before any allow rule.
-    pub fn deny(mut self, rule: Rule) -> Self {
-        self.deny.push(rule);
-        self
-    }
-
-    /// Allows what this rule matches, unless a deny rule does.
-    pub fn allow(mut self, rule: Rule) -> Self {
-        self.allow.push(rule);
-        self
-    }
-
-    /// Lets in whom it would deny, and logs and counts them: to try rules out. Default: it denies.
-    ///
-    /// While it is on, the policy keeps nobody out. Building it warns, and the policy says so where it is printed.
-    pub fn dry_run(mut self) -> Self {
-        self.dry_run = true;
-        self
-    }
-}
-
-impl PolicyBuilder<NeedsDefault> {
-    /// Says what happens to whom no rule matches. Required: neither is assumed.
-    pub fn otherwise(self, otherwise: Effect) -> PolicyBuilder<Effect> {
-        PolicyBuilder {
-            trust_domain: self.trust_domain,
-            deny: self.deny,
-            allow: self.allow,
-            otherwise,
-            dry_run: self.dry_run,
-        }
-    }
-}
-
-impl PolicyBuilder<Effect> {
-    /// Builds a policy about peers.
-    ///
-    /// # Errors
-    ///
-    /// A rule is wrong, or asks about requests.
-    pub fn build(self) -> Result<AccessPolicy, RuleError> {
-        let set = self.compile(Asks::Peers)?;
-        Ok(AccessPolicy(Arc::new(set.announced())))
-    }
-
-    /// Builds a policy about requests.
-    ///
-    /// # Errors
-    ///
-    /// A rule is wrong.
-    pub fn build_for_requests(self) -> Result<RequestPolicy, RuleError> {
-        let set = self.compile(Asks::Requests)?;
-        Ok(RequestPolicy(Arc::new(set.announced())))
-    }
-
-    fn compile(&self, asks: Asks) -> Result<RuleSet, RuleError> {
-        let error = |place, rule: Option<&Rule>, fault| RuleError {
-            place,
-            rule: rule.map(|rule| rule.name.clone()),
-            fault: Box::new(fault),
-        };
-        let local = match self.trust_domain.as_deref().map(parse_trust_domain) {
-            None => None,
-            Some(Ok(domain)) => Some(domain),
-            Some(Err(fault)) => return Err(error(Place::TrustDomain, None, fault)),
-        };
-        let deny = self.deny.iter().enumerate();
-        let allow = self.allow.iter().enumerate();
-        let deny = deny.map(|(at, rule)| (Effect::Deny, at, rule));
-        let written = deny.chain(allow.map(|(at, rule)| (Effect::Allow, at, rule)));
-        let mut names = std::collections::HashSet::new();
-        let mut rules = Vec::with_capacity(self.deny.len() + self.allow.len());
-        for (effect, at, rule) in written {
-            let compiled = Compiled::new(rule, effect, at, local.as_ref())?;
-            if !names.insert(rule.name.as_str()) {
-                let found = rule.name.clone();
-                let fault = RuleFault::DuplicateName { found };
-                return Err(error(Place::Rule(effect, at), Some(rule), fault));
-            }
-            if let (Asks::Peers, Some((condition, fact))) = (asks, compiled.request_fact()) {
-                let place = Place::Condition(effect, at, condition);
-                return Err(error(place, Some(rule), RuleFault::RequestFact { fact }));
-            }
-            rules.push(compiled);
-        }
-        if rules.is_empty() {
-            return Err(error(Place::Policy, None, RuleFault::NoRules));
-        }
-        let index = Index::of(&rules);
-        Ok(RuleSet {
-            findings: findings::find(&rules, &index),
-            default_denial: default_denial(&self.allow),
-            reads_requests: rules.iter().any(|rule| rule.request_fact().is_some()),
-            spared: AtomicU64::new(0),
-            otherwise: self.otherwise,
-            dry_run: self.dry_run,
-            index,
-            rules,
-        })
-    }
-}
-
-/// What a policy is asked about.
-#[derive(Debug, Clone, Copy)]
-enum Asks {
-    Peers,
-    Requests,
-}
-
 impl RuleSet {
-    fn announced(self) -> Self {
-        if self.dry_run {
-            warn!(
-                mtls.rules = self.rules.len(),
-                "policy in a dry run: it keeps nobody out"
-            );
-        }
-        for finding in &self.findings {
-            warn!(mtls.rule = finding.rule(), mtls.remedy = finding.remedy(), %finding, "policy rule decides nothing");
-        }
-        self
-    }
-
     fn decide(
         &self,
         peer: Option<&PeerIdentity>,
@@ -482,65 +308,6 @@ fn outcome(first: Option<(&Compiled, Option<Unreadable>)>, otherwise: Effect) ->
     }
 }
 
-fn default_denial(allow: &[Rule]) -> Arc<str> {
-    let names = allow
-        .iter()
-        .take(SHOWN)
-        .map(|rule| format!("`{}`", rule.name));
-    let shown = names.collect::<Vec<_>>().join(", ");
-    match allow.len() {
-        0 => "nobody: there is no allow rule".into(),
-        1..=SHOWN => format!("a match of an allow rule: {shown}").into(),
-        all => format!("a match of an allow rule: {shown} and {} more", all - SHOWN).into(),
-    }
-}
-
-impl Explanation {
-    /// What the rules come to. In a dry run, what they would have come to.
-    #[must_use]
-    pub fn effect(&self) -> Effect {
-        self.effect
-    }
-
-    /// What decided.
-    #[must_use]
-    pub fn decided_by(&self) -> &DecidedBy {
-        &self.by
-    }
-
-    /// The name of the rule that decided, if one did.
-    #[must_use]
-    pub fn rule(&self) -> Option<&str> {
-        match &self.by {
-            DecidedBy::Default | DecidedBy::Host(_) => None,
-            DecidedBy::Rule { name } | DecidedBy::Unreadable { name, .. } => Some(name),
-        }
-    }
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.dry_run && self.effect == Effect::Deny {
-            f.write_str("let in by a dry run, would have been ")?;
-        }
-        let participle = match self.effect {
-            Effect::Allow => "allowed",
-            Effect::Deny => "denied",
-        };
-        match &self.by {
-            DecidedBy::Default => write!(f, "{participle} by default: no rule matches"),
-            DecidedBy::Host(fault) => write!(f, "{participle}: {fault}"),
-            DecidedBy::Rule { name } => write!(f, "{participle} by rule `{name}`"),
-            DecidedBy::Unreadable { name, what } => {
-                write!(
-                    f,
-                    "{participle} by rule `{name}`, which cannot be read: {what}"
-                )
-            }
-        }
-    }
-}
-
 impl fmt::Display for RuleSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let deny = self
@@ -584,9 +351,6 @@ impl fmt::Debug for RequestPolicy {
         write!(f, "RequestPolicy({})", self.0)
     }
 }
-
-/// How many allow rules a denial names: a log line is read by people.
-const SHOWN: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -6,9 +6,11 @@
 
 mod access;
 mod authorizer;
+mod builder;
 mod compile;
 #[cfg(test)]
 mod draws;
+mod explanation;
 mod fault;
 #[cfg(feature = "policy-file")]
 mod file;
@@ -21,12 +23,13 @@ mod request;
 mod rule;
 mod rules;
 mod segments;
+mod values;
 
-pub use access::{
-    AccessPolicy, DecidedBy, Explanation, NeedsDefault, PolicyBuilder, RequestPolicy,
-};
+pub use access::{AccessPolicy, RequestPolicy};
 pub use authorizer::{Authorizer, Denial, RequestAuthorizer};
+pub use builder::{NeedsDefault, PolicyBuilder};
 pub use compile::Unreadable;
+pub use explanation::{DecidedBy, Explanation};
 pub use fault::{RuleError, RuleFault};
 #[cfg(feature = "policy-file")]
 pub use file::{

@@ -6,7 +6,8 @@ use super::error::{Located, PolicyFileError, PolicyFileFault};
 use super::tree::{Key, Node, Value};
 use super::{json, toml};
 use crate::identity::TrustDomain;
-use crate::policy::access::{AccessPolicy, PolicyBuilder, RequestPolicy};
+use crate::policy::access::{AccessPolicy, RequestPolicy};
+use crate::policy::builder::PolicyBuilder;
 use crate::policy::fault::{Place, RuleError};
 use crate::policy::rule::{Asked, Effect, Fact, Rule, Who};
 
