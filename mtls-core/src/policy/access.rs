@@ -11,7 +11,7 @@ use super::builder::{NeedsDefault, PolicyBuilder};
 use super::compile::{Compiled, Holds, Unreadable};
 use super::explanation::{DecidedBy, Explanation};
 use super::findings::PolicyFinding;
-use super::index::Index;
+use super::index::{Index, Key};
 use super::request::{HostFault, RequestFacts};
 use super::rule::Effect;
 use crate::identity::PeerIdentity;
@@ -239,7 +239,7 @@ impl RuleSet {
             return (Effect::Deny, By::Host(fault));
         }
         let mut first: Option<(u32, &Compiled, Option<Unreadable>)> = None;
-        self.index.candidates(peer, request, |positions| {
+        self.index.candidates(peer, request, |positions, key| {
             for &at in positions {
                 if first.as_ref().is_some_and(|(first, ..)| *first <= at) {
                     return;
@@ -247,7 +247,8 @@ impl RuleSet {
                 let Some(rule) = self.rules.get(at as usize) else {
                     return;
                 };
-                match rule.holds(peer, request) {
+                let known = rule.key.filter(|_| key == Key::Holds);
+                match rule.holds(known, peer, request) {
                     Holds::No => {}
                     Holds::Yes => first = Some((at, rule, None)),
                     Holds::Unreadable(what) => first = Some((at, rule, Some(what))),
@@ -282,7 +283,7 @@ impl RuleSet {
         request: Option<&RequestFacts<'_>>,
     ) -> Explanation {
         let mut rules = self.rules.iter();
-        let first = rules.find_map(|rule| match rule.holds(peer, request) {
+        let first = rules.find_map(|rule| match rule.holds(None, peer, request) {
             Holds::No => None,
             Holds::Yes => Some((rule, None)),
             Holds::Unreadable(what) => Some((rule, Some(what))),

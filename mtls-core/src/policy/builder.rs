@@ -125,7 +125,7 @@ impl PolicyBuilder<Effect> {
         if rules.is_empty() {
             return Err(error(Place::Policy, None, RuleFault::NoRules));
         }
-        let index = Index::of(&rules);
+        let index = Index::of(&mut rules);
         Ok(RuleSet {
             findings: findings::find(&rules, &index),
             default_denial: default_denial(&self.allow),

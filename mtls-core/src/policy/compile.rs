@@ -25,6 +25,8 @@ pub(super) struct Compiled {
     pub(super) effect: Effect,
     pub(super) who: Who,
     pub(super) conditions: Vec<Condition>,
+    /// The condition that it is found by, as the index decides.
+    pub(super) key: Option<usize>,
     /// What was expected instead, when this rule denies. Made once: a peer can be denied at will.
     pub(super) denial: Option<Arc<str>>,
 }
@@ -129,12 +131,15 @@ impl Compiled {
             effect,
             who,
             conditions,
+            key: None,
             denial,
         })
     }
 
+    /// `known` is the position of a condition that is known to hold.
     pub(super) fn holds(
         &self,
+        known: Option<usize>,
         peer: Option<&PeerIdentity>,
         request: Option<&RequestFacts<'_>>,
     ) -> Holds {
@@ -147,7 +152,10 @@ impl Compiled {
             return Holds::No;
         }
         let mut all = Holds::Yes;
-        for condition in &self.conditions {
+        for (at, condition) in self.conditions.iter().enumerate() {
+            if known == Some(at) {
+                continue;
+            }
             match condition.holds(self.effect, peer, request) {
                 Holds::Yes => {}
                 Holds::No => return Holds::No,

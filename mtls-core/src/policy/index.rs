@@ -30,7 +30,8 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn of(rules: &[Compiled]) -> Self {
+    /// Notes in each rule by which of its conditions it is found.
+    pub(super) fn of(rules: &mut [Compiled]) -> Self {
         let mut shared = HashMap::new();
         for condition in rules.iter().flat_map(|rule| &rule.conditions) {
             for_each_key(condition, |key| *shared.entry(key).or_insert(0_u32) += 1);
@@ -43,12 +44,20 @@ impl Index {
             most
         };
         let mut index = Self::default();
-        for (position, rule) in (0_u32..).zip(rules) {
-            let keys = rule.conditions.iter().filter(|c| is_key(c));
-            match keys.min_by_key(|condition| crowd(condition)) {
-                Some(key) => index.insert(key, position),
+        let mut keys = Vec::with_capacity(rules.len());
+        for (position, rule) in (0_u32..).zip(rules.iter()) {
+            let conditions = rule.conditions.iter().enumerate();
+            let key = conditions
+                .filter(|(_, condition)| is_key(condition))
+                .min_by_key(|(_, condition)| crowd(condition));
+            match key {
+                Some((_, condition)) => index.insert(condition, position),
                 None => index.rest.push(position),
             }
+            keys.push(key.map(|(at, _)| at));
+        }
+        for (rule, key) in rules.iter_mut().zip(keys) {
+            rule.key = key;
         }
         index
     }
@@ -95,26 +104,30 @@ impl Index {
         }
     }
 
-    /// Calls `found` with positions, among which is every rule that holds, or that cannot be read.
+    /// Calls `found` with positions, among which is every rule that holds, or that cannot be read; and with whether the
+    /// condition that they were found by is known to hold.
     pub(super) fn candidates(
         &self,
         peer: Option<&PeerIdentity>,
         request: Option<&RequestFacts<'_>>,
-        mut found: impl FnMut(&[u32]),
+        mut found: impl FnMut(&[u32], Key),
     ) {
-        found(&self.rest);
+        found(&self.rest, Key::ToBeAsked);
+        let mut holds = |positions: &[u32]| found(positions, Key::Holds);
         if let Some(peer) = peer {
-            self.for_peer(peer, &mut found);
+            self.for_peer(peer, &mut holds);
         }
         if self.by_path.is_empty() {
             return;
         }
         let Some(Ok(path)) = request.map(|request| &request.path) else {
-            return found(&self.by_path);
+            return found(&self.by_path, Key::ToBeAsked);
         };
-        walk(&self.paths, path.segments(), &mut found);
+        walk(&self.paths, path.segments(), &mut holds);
         if let Some((service, _)) = path.grpc() {
-            look_up(&self.services, service, &mut found);
+            // To allow it, the call has to say that it is one as well.
+            let mut asked = |positions: &[u32]| found(positions, Key::ToBeAsked);
+            look_up(&self.services, service, &mut asked);
         }
     }
 
@@ -190,29 +203,36 @@ impl Index {
     }
 }
 
+/// What is known of the condition that rules were found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    Holds,
+    ToBeAsked,
+}
+
 /// One value that a rule can be found by.
 #[derive(PartialEq, Eq, Hash)]
-enum Key<'a> {
+enum KeyValue<'a> {
     Fingerprint(&'a [u8; 32]),
     Ip(&'a IpAddr),
     Text(Fact, &'a str),
 }
 
-fn for_each_key<'a>(condition: &'a Condition, mut each: impl FnMut(Key<'a>)) {
+fn for_each_key<'a>(condition: &'a Condition, mut each: impl FnMut(KeyValue<'a>)) {
     if !is_key(condition) {
         return;
     }
     match &condition.values {
-        Values::Fingerprints(values) => values.iter().map(Key::Fingerprint).for_each(each),
-        Values::Ips(values) => values.iter().map(Key::Ip).for_each(each),
+        Values::Fingerprints(values) => values.iter().map(KeyValue::Fingerprint).for_each(each),
+        Values::Ips(values) => values.iter().map(KeyValue::Ip).for_each(each),
         Values::Segments(_, texts) => {
             for text in texts {
-                each(Key::Text(condition.fact, text));
+                each(KeyValue::Text(condition.fact, text));
             }
         }
         Values::Texts(texts) => {
             for text in texts {
-                each(Key::Text(condition.fact, text));
+                each(KeyValue::Text(condition.fact, text));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Many segment patterns at once: which of them match is found by walking, not by trying each.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// One segment of a pattern. A name that was found is all `Literal`: an asterisk in it is a letter like any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub(super) const TAIL: &str = "**";
 /// Values by patterns. A walk visits at most the nodes that there are: a long name costs no more than a long pattern.
 #[derive(Debug, Clone)]
 pub(super) struct SegmentMap<T> {
-    literals: HashMap<Box<str>, SegmentMap<T>>,
+    literals: HashMap<Box<str>, SegmentMap<T>, BuildHasherDefault<Fnv>>,
     one: Option<Box<SegmentMap<T>>>,
     here: Vec<T>,
     tail: Vec<T>,
@@ -41,7 +42,7 @@ pub(super) struct SegmentMap<T> {
 impl<T> Default for SegmentMap<T> {
     fn default() -> Self {
         Self {
-            literals: HashMap::new(),
+            literals: HashMap::default(),
             one: None,
             here: Vec::new(),
             tail: Vec::new(),
@@ -104,6 +105,29 @@ impl<T> SegmentMap<T> {
     /// Whether any pattern stands for all that `asked` stands for.
     pub(super) fn covers<'a>(&self, asked: impl Iterator<Item = Segment<'a>> + Clone) -> bool {
         self.covering(asked, &mut |_| true)
+    }
+}
+
+/// FNV-1a, 64 bit: a walk hashes many short segments. It has no key, and needs none: a peer chooses what is looked up, but
+/// what is in the map, and could collide, is the policy's.
+#[derive(Debug, Clone, Copy)]
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xCBF2_9CE4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

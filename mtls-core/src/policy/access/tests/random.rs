@@ -96,7 +96,7 @@ fn ten_thousand_rules_of_each_indexable_kind_are_not_asked_one_by_one() {
         }
         let policy = rules.otherwise(Effect::Deny).build_for_requests().unwrap();
         let mut asked = 0;
-        let count = |positions: &[u32]| asked += positions.len();
+        let count = |positions: &[u32], _| asked += positions.len();
         policy.0.index.candidates(Some(&peer), Some(&facts), count);
         assert!(asked <= 1, "{kind}: {asked}");
         assert_eq!(
