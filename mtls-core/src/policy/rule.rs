@@ -53,7 +53,7 @@ pub enum Fact {
     LegacyCommonName,
     /// One of the subject's organizational units; as weak as [`Fact::LegacyCommonName`].
     LegacyOrganizationalUnit,
-    /// The request's method, in capitals.
+    /// The request's method, in capitals. `GET` is not `HEAD`, which many routers answer by the same handler.
     Method,
     /// The request's path, as a [`PathPattern`](crate::PathPattern).
     Path,
