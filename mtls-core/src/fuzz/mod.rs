@@ -18,17 +18,21 @@ mod crl;
 mod der;
 mod layout;
 mod load;
+mod path;
 mod pattern;
 mod pem;
 mod pieces;
+mod policy_file;
 mod spiffe_bundle;
 mod spiffe_id;
 
 pub use crl::crl;
 pub use der::der;
 pub use layout::layout;
+pub use path::path;
 pub use pattern::pattern;
 pub use pem::pem;
+pub use policy_file::policy_file;
 pub use spiffe_bundle::spiffe_bundle;
 pub use spiffe_id::spiffe_id;
 
@@ -40,8 +44,10 @@ pub const TARGETS: &[(&str, Exercise)] = &[
     ("crl", crl),
     ("der", der),
     ("layout", layout),
+    ("path", path),
     ("pattern", pattern),
     ("pem", pem),
+    ("policy_file", policy_file),
     ("spiffe_bundle", spiffe_bundle),
     ("spiffe_id", spiffe_id),
 ];
