@@ -149,8 +149,10 @@ impl Standing {
         };
         let deadline = held.peer.deadline().as_unix();
         self.deadline.store(deadline, Ordering::Release);
-        self.policy.store(policy, Ordering::Release);
+        // Before what it was given for: who sees that the answer is of now has to see the answer, or one request more of
+        // a peer that was just refused would pass.
         self.refused.store(held.answer.is_err(), Ordering::Release);
+        self.policy.store(policy, Ordering::Release);
         self.generation
             .store(snapshot.generation(), Ordering::Release);
         held.answer.clone()
