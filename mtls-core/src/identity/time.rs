@@ -36,6 +36,7 @@ impl Timestamp {
         UnixTime::since_unix_epoch(Duration::from_secs(seconds))
     }
 
+    /// One second later.
     pub(crate) fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
