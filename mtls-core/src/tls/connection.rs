@@ -24,7 +24,7 @@ use super::standing::{Measure, Standing};
 use crate::clock;
 use crate::identity::certificate::Certificate;
 use crate::snapshot::{Current, Snapshot};
-use crate::verify::{ChainFault, Presented, Role, VerifiedPeer};
+use crate::verify::{CacheUse, ChainFault, Presented, Role, VerifiedPeer, VerifiedPeers};
 
 /// Everything for one handshake of a server: the rustls config to accept with, and afterwards who the client is, or why
 /// it was refused.
@@ -283,6 +283,10 @@ impl StoresServerSessions for ConnectionSessions {
             Progress::Proven(peer) | Progress::Offered(peer) => Arc::clone(peer),
             Progress::Nothing | Progress::Presented(_) | Progress::Refused(_) => return false,
         };
+        // A session carries its chain, whose size is the peer's choice: thousands of 64 KiB each would be its lever.
+        if VerifiedPeers::fits(peer.identity().chain()) == CacheUse::TooLarge {
+            return false;
+        }
         self.sessions.put(key, Session { value, peer });
         true
     }

@@ -83,12 +83,17 @@ impl Sessions {
         if shard.by_key.insert(key.clone(), session).is_none() {
             shard.order.push_back(key);
         }
-        // What was taken out has left its key behind: those go first, and cost nothing.
-        while shard.order.len() > self.per_shard {
+        while shard.by_key.len() > self.per_shard {
             let Some(oldest) = shard.order.pop_front() else {
                 break;
             };
             shard.by_key.remove(&oldest);
+        }
+        // What was taken out has left its key behind. Those keys take no session's place: a client that resumes over and
+        // over would otherwise push out the sessions of all others with its one.
+        if shard.order.len() > 2 * self.per_shard {
+            let Shard { by_key, order } = &mut *shard;
+            order.retain(|key| by_key.contains_key(key));
         }
     }
 
