@@ -197,6 +197,8 @@ impl ClientHandshake {
         let now = clock::now().into();
         let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
         if resumed && !peer.as_ref().is_some_and(|peer| peer.stands_at(now)) {
+            // A TLS 1.2 session is offered again and again: the next handshake has to be a full one.
+            self.verifier.tickets.forget();
             return Err(HandshakeError::Resumed);
         }
         let Some(peer) = peer else {
@@ -223,7 +225,8 @@ impl ClientHandshake {
     #[must_use]
     pub fn identity_by_leaf(&self, leaf: &[u8]) -> Option<PeerIdentity> {
         let seen = self.verifier.seen();
-        seen.by_leaf.get(leaf).map(|peer| peer.identity().clone())
+        let newest = seen.by_leaf.get(leaf).and_then(|peers| peers.back());
+        newest.map(|peer| peer.identity().clone())
     }
 
     /// Why the handshake failed, given what connecting returned.
@@ -259,7 +262,7 @@ struct Verifier {
 /// The servers that were verified, the oldest first to go. Only what was verified enters, so a stranger cannot fill it.
 #[derive(Debug, Default)]
 struct Seen {
-    by_leaf: HashMap<Vec<u8>, Arc<VerifiedPeer>>,
+    by_leaf: HashMap<Vec<u8>, VecDeque<Arc<VerifiedPeer>>>,
     order: VecDeque<Vec<u8>>,
 }
 
@@ -283,8 +286,11 @@ impl Verifier {
     }
 
     fn peer(&self, chain: &[CertificateDer<'_>]) -> Option<Arc<VerifiedPeer>> {
-        let known = self.seen().by_leaf.get(chain.first()?.as_ref()).cloned();
-        known.filter(|peer| peer.identity().chain() == chain)
+        let seen = self.seen();
+        let mut known = seen.by_leaf.get(chain.first()?.as_ref())?.iter();
+        known
+            .find(|peer| peer.identity().chain() == chain)
+            .map(Arc::clone)
     }
 }
 
@@ -326,9 +332,17 @@ impl Seen {
         let Some(leaf) = peer.identity().chain().first().map(|leaf| leaf.to_vec()) else {
             return;
         };
-        if self.by_leaf.insert(leaf.clone(), peer).is_none() {
+        let peers = self.by_leaf.entry(leaf.clone()).or_default();
+        if peers.is_empty() {
             self.order.push_back(leaf);
         }
+        // One leaf may come with several chains: a server whose intermediate alone is new, replicas that differ, and
+        // whoever repeats a public chain with something of its own behind it.
+        peers.retain(|known| known.identity().chain() != peer.identity().chain());
+        if peers.len() >= MAX_CHAINS {
+            peers.pop_front();
+        }
+        peers.push_back(peer);
         if self.order.len() > MAX_SEEN
             && let Some(oldest) = self.order.pop_front()
         {
@@ -523,3 +537,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// More servers than a client talks to; at about two kilobytes each, two megabytes at the most.
 const MAX_SEEN: usize = 1024;
+
+/// As many as a trust remembers of one leaf.
+const MAX_CHAINS: usize = 4;

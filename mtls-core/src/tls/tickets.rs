@@ -50,6 +50,11 @@ impl Tickets {
         });
     }
 
+    /// Offers none of the sessions that it has now.
+    pub(super) fn forget(&self) {
+        self.lock().by_name.values_mut().for_each(Server::forget);
+    }
+
     fn with<T>(&self, name: &ServerName<'_>, f: impl FnOnce(&mut Server) -> T) -> Option<T> {
         let name = name.to_owned();
         let mut servers = self.lock();
@@ -87,9 +92,10 @@ impl Tickets {
 }
 
 impl Server {
+    /// Nothing was verified of it yet, or what was is forgotten: no session of it is kept.
     fn new() -> Self {
         Self {
-            until: Timestamp::MAX,
+            until: Timestamp::MIN,
             group: None,
             tls12: None,
             tls13: VecDeque::new(),
@@ -112,7 +118,7 @@ impl ClientSessionStore for Tickets {
     }
 
     fn set_tls12_session(&self, name: ServerName<'static>, value: Tls12ClientSessionValue) {
-        self.with(&name, |server| server.tls12 = Some(value));
+        self.in_time(&name, |server| server.tls12.replace(value));
     }
 
     fn tls12_session(&self, name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
@@ -126,11 +132,13 @@ impl ClientSessionStore for Tickets {
     }
 
     fn insert_tls13_ticket(&self, name: ServerName<'static>, value: Tls13ClientSessionValue) {
-        self.with(&name, |server| {
+        // A ticket comes whenever its server likes: also when the server's time is over, or its name forgotten since.
+        self.in_time(&name, |server| {
             if server.tls13.len() >= MAX_TICKETS {
                 server.tls13.pop_front();
             }
             server.tls13.push_back(value);
+            Some(())
         });
     }
 
