@@ -168,11 +168,9 @@ impl Standing {
         peer: &Arc<VerifiedPeer>,
         now: Timestamp,
     ) -> Result<Arc<VerifiedPeer>, HandshakeError> {
-        let chain = peer.identity().chain();
-        let verified = snapshot
-            .trust
-            .verify(chain, peer.role(), now.to_unix_time());
-        let peer = match verified {
+        let (chain, now) = (peer.identity().chain(), now.to_unix_time());
+        let verify = || snapshot.trust.verify(chain, peer.role(), now);
+        let peer = match peer.again(snapshot.generation(), verify) {
             Ok(peer) => peer,
             // Stale lists refuse whoever is new. Of who is here they said nothing, and the rest of the path was found good
             // before they were asked.
@@ -223,3 +221,6 @@ async fn heard(changes: Option<&mut watch::Receiver<u64>>) {
 
 /// A clock that is set forward is noticed within this.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;

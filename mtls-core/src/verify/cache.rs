@@ -32,6 +32,8 @@ pub(crate) struct VerifiedPeer {
     until: Timestamp,
     /// Counts the connections that rest on it.
     live: Arc<()>,
+    /// The last generation under which it did not verify again, and why.
+    lost: Mutex<Option<(u64, ChainError)>>,
 }
 
 /// As long as somebody holds one, its peer is not displaced.
@@ -45,6 +47,7 @@ impl VerifiedPeer {
             role,
             until,
             live: Arc::new(()),
+            lost: Mutex::default(),
         }
     }
 
@@ -76,6 +79,25 @@ impl VerifiedPeer {
     /// Marks it as the peer of a live connection.
     pub(crate) fn hold(&self) -> LivePeer {
         LivePeer(Arc::clone(&self.live))
+    }
+
+    /// What `verify` says of it under a later snapshot. A yes is what the new trust remembers; a no is remembered here, for
+    /// all who rest on it: the thousands of connections of a peer whose CA was removed ask one after the other.
+    pub(crate) fn again(
+        &self,
+        generation: u64,
+        verify: impl FnOnce() -> Result<Arc<Self>, ChainError>,
+    ) -> Result<Arc<Self>, ChainError> {
+        let mut lost = lock(&self.lost);
+        match &*lost {
+            Some((of, error)) if *of == generation => return Err(error.clone()),
+            Some(_) | None => {}
+        }
+        let verified = verify();
+        if let Err(error) = &verified {
+            *lost = Some((generation, error.clone()));
+        }
+        verified
     }
 
     fn is_live(&self) -> bool {
@@ -322,3 +344,6 @@ const MAX_CERTIFICATES: usize = 6;
 
 /// Six certificates with RSA-4096 keys are 12 KiB.
 const MAX_BYTES: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests;
