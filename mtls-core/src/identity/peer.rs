@@ -118,10 +118,12 @@ impl PeerIdentity {
         self.0.kubernetes.as_ref()
     }
 
-    /// The subject's common name, for display: it identifies nobody (RFC 9525 §2).
+    /// The subject's common name, for display: it identifies nobody (RFC 9525 §2). Of a peer whose names do not
+    /// [count](Self::names_count) it is not told.
     #[must_use]
     pub fn common_name(&self) -> Option<&str> {
-        self.0.verified.leaf.common_name.as_deref()
+        let name = self.0.verified.leaf.common_name.as_deref();
+        name.filter(|_| self.names_count())
     }
 
     /// The subject's distinguished name, for display; control characters are escaped.
