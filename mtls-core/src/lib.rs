@@ -86,9 +86,10 @@ pub use policy::{
 };
 pub use reason::Reason;
 pub use snapshot::{
-    Anchor, AnchorName, AnchorNames, CaHints, Changes, CredentialMaterial, CredentialSource,
-    Credentials, Expiry, Failure, Health, LateRenewal, LeafSummary, NotServed, OwnChain, Part,
-    Publisher, Snapshot, SourceBuilder, Status, Trust, TrustBundle, TrustChange, TrustMaterial,
+    AliasUse, Anchor, AnchorName, AnchorNames, CaHints, Changes, CredentialMaterial,
+    CredentialSource, Credentials, Expiry, Failure, Health, LateRenewal, LeafSummary, NotServed,
+    OwnChain, Part, Publisher, Snapshot, SourceBuilder, Status, Trust, TrustBundle, TrustChange,
+    TrustMaterial,
 };
 pub use tls::{
     Alert, ClientTls, ClientTlsBuilder, ConfigError, DangerousClientTlsBuilder, Expectation,

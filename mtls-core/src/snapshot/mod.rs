@@ -5,6 +5,7 @@
 //!  (found)   (verified, each half apart)     (read by every handshake)
 //! ```
 
+mod aliases;
 mod bundle;
 mod credentials;
 mod generation;
@@ -19,6 +20,7 @@ mod story;
 mod trust;
 mod trust_change;
 
+pub use aliases::AliasUse;
 pub use bundle::{Anchor, TrustBundle};
 pub use credentials::{CredentialMaterial, Credentials};
 #[cfg(feature = "__fuzz")]

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
+use super::aliases::AliasUses;
 use super::credentials::CredentialMaterial;
 use super::generation::{Settings, Snapshot};
 use super::judge::{self, Offer, Patience, Verdict};
@@ -102,6 +103,7 @@ impl Publisher {
             snapshot: ArcSwap::from_pointee(snapshot),
             generation: AtomicU64::new(FIRST_GENERATION),
             announced,
+            aliases: AliasUses::default(),
         };
         let shared = Shared {
             record: Mutex::new(record),
@@ -140,6 +142,7 @@ pub(crate) struct Current {
     /// The snapshot's, to be asked for without touching a count that others touch.
     generation: AtomicU64,
     announced: watch::Receiver<u64>,
+    aliases: AliasUses,
 }
 
 impl Current {
@@ -154,6 +157,11 @@ impl Current {
     /// Tells of each new snapshot; ends with the source.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.announced.clone()
+    }
+
+    /// Counts those who come by another name of the local trust domain.
+    pub(crate) fn aliases(&self) -> &AliasUses {
+        &self.aliases
     }
 
     fn store(&self, next: Arc<Snapshot>) {
@@ -330,6 +338,7 @@ impl Shared {
     }
 
     pub(super) fn set_aliases(&self, aliases: BTreeSet<TrustDomain>) {
+        self.current.aliases.keep(&aliases);
         let offer = Offer {
             credentials: None,
             trust: None,

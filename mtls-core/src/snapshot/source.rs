@@ -11,6 +11,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
+use super::aliases::AliasUse;
 use super::credentials::CredentialMaterial;
 use super::generation::{OwnChain, Settings, Snapshot};
 use super::material::TrustMaterial;
@@ -94,6 +95,20 @@ impl CredentialSource {
     /// none. They take hold at the next handshake, and on live connections.
     pub fn set_trust_domain_aliases(&self, aliases: impl IntoIterator<Item = TrustDomain>) {
         self.shared.set_aliases(aliases.into_iter().collect());
+    }
+
+    /// Who still uses another name of the local trust domain: one row for each that was
+    /// [set](Self::set_trust_domain_aliases). What nobody has used for as long as certificates live may go.
+    ///
+    /// Counted are connections whose handshake was asked for its peer ([`ServerHandshake::established`] and
+    /// [`ClientHandshake::established`], as `mtls-tower` and `mtls-axum` do), resumed or not.
+    ///
+    /// [`ServerHandshake::established`]: crate::rustls::ServerHandshake::established
+    /// [`ClientHandshake::established`]: crate::rustls::ClientHandshake::established
+    #[must_use]
+    pub fn alias_uses(&self) -> Vec<AliasUse> {
+        let snapshot = self.current();
+        self.cell().aliases().of(snapshot.trust().aliases())
     }
 
     /// Reads the files now, without waiting for an event or a quiet time; returns the generation that is served.

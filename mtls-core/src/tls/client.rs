@@ -208,6 +208,7 @@ impl ClientHandshake {
             });
         };
         let identity = peer.identity().clone();
+        self.verifier.current.aliases().note(&identity, now);
         let standing = Standing::new(
             Arc::clone(&self.verifier.current),
             &self.verifier.snapshot,

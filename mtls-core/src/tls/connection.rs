@@ -120,6 +120,10 @@ impl ServerHandshake {
         let connection = &self.connection;
         let measure = Measure::Server(Arc::clone(&connection.settings));
         let identity = peer.identity().clone();
+        connection
+            .current
+            .aliases()
+            .note(&identity, clock::now().into());
         let standing = Standing::new(
             Arc::clone(&connection.current),
             &connection.snapshot,
