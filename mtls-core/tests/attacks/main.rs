@@ -1,0 +1,8 @@
+//! Attacks: each is shown to work against a naive server or client, and not to work here.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod fixture;
+mod resumption;
+mod standing;
+mod trust_domains;
