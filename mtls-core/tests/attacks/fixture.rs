@@ -191,23 +191,38 @@ pub(crate) fn exchange(
     client: &mut ClientConnection,
     server: &mut ServerConnection,
 ) -> Option<Error> {
-    let mut failed = None;
+    exchange_both(client, server).1
+}
+
+/// The same; returns what the client failed with.
+pub(crate) fn exchange_by_client(
+    client: &mut ClientConnection,
+    server: &mut ServerConnection,
+) -> Option<Error> {
+    exchange_both(client, server).0
+}
+
+fn exchange_both(
+    client: &mut ClientConnection,
+    server: &mut ServerConnection,
+) -> (Option<Error>, Option<Error>) {
+    let (mut by_client, mut by_server) = (None, None);
     loop {
         let (mut up, mut down) = (Vec::new(), Vec::new());
         while client.write_tls(&mut up).unwrap() > 0 {}
         let mut bytes = up.as_slice();
         while !bytes.is_empty() {
             server.read_tls(&mut bytes).unwrap();
-            failed = failed.or(server.process_new_packets().err());
+            by_server = by_server.or(server.process_new_packets().err());
         }
         while server.write_tls(&mut down).unwrap() > 0 {}
         let mut bytes = down.as_slice();
         while !bytes.is_empty() {
             client.read_tls(&mut bytes).unwrap();
-            let _ = client.process_new_packets();
+            by_client = by_client.or(client.process_new_packets().err());
         }
         if up.is_empty() && down.is_empty() {
-            return failed;
+            return (by_client, by_server);
         }
     }
 }

@@ -4,5 +4,6 @@
 
 mod fixture;
 mod resumption;
+mod spiffe_catalogue;
 mod standing;
 mod trust_domains;
