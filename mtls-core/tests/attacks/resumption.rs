@@ -17,7 +17,9 @@ use mtls_core::rustls::{
     pki_types::UnixTime, server::StoresServerSessions,
 };
 use mtls_core::testing::{Issued, LeafOptions, TestCa, handshake};
-use mtls_core::{Authorizer, Denial, PeerIdentity, Policy, Reason, Resumption, ServerTls};
+use mtls_core::{
+    Authorizer, ClientTls, Denial, PeerIdentity, Policy, Reason, Resumption, ServerTls, TlsVersions,
+};
 
 use crate::fixture::*;
 
@@ -535,4 +537,136 @@ fn a_leaf_with_two_chains_is_one_server_by_either() {
     assert!(handshake.established(&one).is_ok() && handshake.established(&two).is_ok());
     let again = connect(&first);
     assert!(handshake.established(&again).is_ok());
+}
+
+/// A server that is not ours, of one version.
+fn of_version(
+    version: &'static rustls::SupportedProtocolVersion,
+    ca: &TestCa,
+    issued: &Issued,
+) -> Arc<rustls::ServerConfig> {
+    let key = certified(issued.chain_der(), issued.key_der());
+    let config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_client_cert_verifier(webpki(&[ca]))
+        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
+    Arc::new(config)
+}
+
+#[test]
+fn a_client_resumes_nothing_with_a_server_whose_certificate_has_expired() {
+    let ca = TestCa::new("example.org");
+    let source = ca.source(&ca.issue("/web"));
+    let mut scenes = Vec::new();
+    for version in VERSIONS {
+        let rest = Duration::from_millis(2900);
+        let api = ca.issue_with(LeafOptions::service("/api").expires_in(rest));
+        let server = of_version(version, &ca, &api);
+        let ours = ClientTls::builder(&source)
+            .verify_server_name()
+            .versions(TlsVersions::Tls12AndTls13)
+            .build()
+            .unwrap();
+        let fooled = foreign(version, &ca, &ca.issue("/web"));
+        let config = ours.handshake().config();
+        for client in [&config, &fooled] {
+            assert_eq!(meet_naive(&server, client).kind, Some(HandshakeKind::Full));
+            let again = meet_naive(&server, client);
+            assert_eq!(again.kind, Some(HandshakeKind::Resumed));
+        }
+        scenes.push((server, config, fooled));
+    }
+    outlive(mtls_core::Timestamp::from_unix(
+        mtls_core::Timestamp::now().as_unix() + 3,
+    ));
+    for (server, config, fooled) in scenes {
+        let control = meet_naive(&server, &fooled);
+        assert_eq!(control.kind, Some(HandshakeKind::Resumed));
+        assert!(control.done);
+        let met = meet_naive(&server, &config);
+        assert_ne!(met.kind, Some(HandshakeKind::Resumed));
+        assert!(!met.done);
+    }
+}
+
+#[test]
+fn a_late_ticket_of_a_server_that_was_forgotten_is_not_kept() {
+    let ca = TestCa::new("example.org");
+    let source = ca.source(&ca.issue("/web"));
+    let client = ClientTls::builder(&source)
+        .expect_server("spiffe://example.org/api".parse().unwrap())
+        .unwrap()
+        .build()
+        .unwrap();
+    let config = client.handshake().config();
+    let server = of_version(VERSIONS[0], &ca, &ca.issue("/api"));
+    let pair = |name: &str| {
+        let name = name.to_owned().try_into().unwrap();
+        let dialling = rustls::ClientConnection::new(Arc::clone(&config), name).unwrap();
+        let accepted = rustls::ServerConnection::new(Arc::clone(&server)).unwrap();
+        (dialling, accepted)
+    };
+    let connect = |name: &str| {
+        let (mut dialling, mut accepted) = pair(name);
+        assert_eq!(exchange(&mut dialling, &mut accepted), None);
+        accepted.handshake_kind().unwrap()
+    };
+    // The handshake is done, and the server keeps its tickets to itself for now.
+    let (mut dialling, mut accepted) = pair("first.example");
+    let carry = |bytes: Vec<u8>, to: &mut rustls::ConnectionCommon<_>| {
+        let mut bytes = bytes.as_slice();
+        while !bytes.is_empty() {
+            to.read_tls(&mut bytes).unwrap();
+            to.process_new_packets().unwrap();
+        }
+    };
+    let mut hello = Vec::new();
+    dialling.write_tls(&mut hello).unwrap();
+    server_reads(&mut accepted, &hello);
+    let mut flight = Vec::new();
+    while accepted.write_tls(&mut flight).unwrap() > 0 {}
+    carry(flight, &mut dialling);
+    let mut finished = Vec::new();
+    while dialling.write_tls(&mut finished).unwrap() > 0 {}
+    server_reads(&mut accepted, &finished);
+    assert!(!dialling.is_handshaking() && !accepted.is_handshaking());
+    let mut tickets = Vec::new();
+    while accepted.write_tls(&mut tickets).unwrap() > 0 {}
+    assert!(!tickets.is_empty());
+
+    for other in 0..1024 {
+        connect(&format!("{other}.example"));
+    }
+    carry(tickets, &mut dialling);
+    // When its time ends is not known any more, so that it would be resumed for ever.
+    assert_eq!(connect("first.example"), HandshakeKind::Full);
+    assert_eq!(connect("first.example"), HandshakeKind::Resumed);
+    assert_eq!(connect("1023.example"), HandshakeKind::Resumed);
+}
+
+fn server_reads(server: &mut rustls::ServerConnection, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        server.read_tls(&mut bytes).unwrap();
+        server.process_new_packets().unwrap();
+    }
+}
+
+#[test]
+fn a_chain_without_proof_of_its_key_puts_no_session_into_the_store() {
+    let ca = TestCa::new("example.org");
+    let server = server(&ca.source(&ca.issue("/api")));
+    let victim = ca.issue("/web");
+    let thief = ca.issue("/thief").key_der();
+    for (key, is_kept) in [(victim.key_der(), true), (thief, false)] {
+        let client = holding(VERSIONS[0], &ca, victim.chain_der(), key);
+        let accept = server.handshake();
+        let name = "localhost".try_into().unwrap();
+        let mut dialling = rustls::ClientConnection::new(client, name).unwrap();
+        let mut accepted = rustls::ServerConnection::new(accept.config()).unwrap();
+        let failed = exchange(&mut dialling, &mut accepted).is_some();
+        assert_eq!(failed, !is_kept);
+        let store = Arc::clone(&accept.config().session_storage);
+        assert_eq!(store.put(b"key".to_vec(), b"session".to_vec()), is_kept);
+    }
 }

@@ -1,6 +1,7 @@
 //! Open connections: whether their peers would still be let in.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -233,7 +234,7 @@ fn one_who_holds_a_name_no_longer_counting_is_no_server_by_name_any_more() {
         .names_from(partner.clone())
         .publish(
             ours.issue("/web").material(),
-            trust(&[&ours]).federate(partner.clone(), vec![theirs.root_der()]),
+            trust(&[&ours]).federate(partner, vec![theirs.root_der()]),
         )
         .unwrap();
     let client = ClientTls::builder(&source).verify_server_name();
@@ -247,4 +248,82 @@ fn one_who_holds_a_name_no_longer_counting_is_no_server_by_name_any_more() {
     assert!(info.check().is_ok());
     publisher.publish_trust(trust(&[&ours])).unwrap();
     assert_eq!(info.check().unwrap_err().reason(), Reason::WrongTrustDomain);
+}
+
+#[test]
+fn no_request_passes_once_a_policy_refuses_its_peer_however_many_ask_at_once() {
+    let ca = TestCa::new("example.org");
+    let allowing = || Policy::spiffe_id("spiffe://example.org/web").unwrap();
+    let refusing = || Policy::spiffe_id("spiffe://example.org/batch").unwrap();
+    let policy = Replaceable::new(allowing());
+    let server = server_for(&ca.source(&ca.issue("/api")), policy.clone());
+    let info = meet(&server, &foreign(VERSION, &ca, &ca.issue("/web"))).full();
+    // The version is odd from the very moment on at which the peer is refused, until it is about to be let in again.
+    let (asked, about, done) = (
+        AtomicU64::new(0),
+        AtomicBool::new(false),
+        AtomicBool::new(false),
+    );
+    let refused = || policy.version() % 2 == 1 && !about.load(Ordering::SeqCst);
+    let ask = || {
+        while !done.load(Ordering::SeqCst) {
+            let before = (policy.version(), refused());
+            let answer = info.check();
+            if before.1 && before == (policy.version(), refused()) {
+                assert!(answer.is_err());
+                asked.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..3).map(|_| scope.spawn(ask)).collect();
+        for _ in 0..1000 {
+            let answered = asked.load(Ordering::SeqCst);
+            policy.replace(refusing());
+            while asked.load(Ordering::SeqCst) < answered + 3
+                && asking.iter().all(|thread| !thread.is_finished())
+            {
+                std::thread::yield_now();
+            }
+            about.store(true, Ordering::SeqCst);
+            policy.replace(allowing());
+            assert!(info.check().is_ok());
+            about.store(false, Ordering::SeqCst);
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+}
+
+#[test]
+fn a_trust_that_changes_while_chains_are_verified_lets_in_nobody_of_the_other() {
+    let (ours, comes_and_goes) = (TestCa::new("example.org"), TestCa::new("example.org"));
+    let (wide, narrow) = (|| trust(&[&ours, &comes_and_goes]), || trust(&[&ours]));
+    let (publisher, source) = CredentialSource::builder()
+        .publish(ours.issue("/api").material(), wide())
+        .unwrap();
+    let server = server(&source);
+    let client = || foreign(VERSION, &ours, &comes_and_goes.issue("/web"));
+    let known = client();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Handshakes that begin under one trust and end under another.
+        let meet_on = || {
+            while !done.load(Ordering::SeqCst) {
+                let _ = meet(&server, &known);
+            }
+        };
+        scope.spawn(meet_on);
+        for _ in 0..30 {
+            let fresh = client();
+            publisher.publish_trust(narrow()).unwrap();
+            for client in [&fresh, &known] {
+                assert_eq!(meet(&server, client).refused(), Reason::UnknownIssuer);
+            }
+            publisher.publish_trust(wide()).unwrap();
+            for client in [&fresh, &known] {
+                assert!(meet(&server, client).server.is_ok());
+            }
+        }
+        done.store(true, Ordering::SeqCst);
+    });
 }

@@ -403,14 +403,15 @@ fn ten_thousand_anchors() -> Vec<CertificateDer<'static>> {
     let der = TestCa::new("example.org").root_der().to_vec();
     let prefix = b"mtls test CA ";
     let places: Vec<_> = (0..der.len())
-        .filter(|at| der[*at..].starts_with(prefix))
+        .filter(|at| der.get(*at..).is_some_and(|rest| rest.starts_with(prefix)))
         .map(|at| at + prefix.len())
         .collect();
     assert_eq!(places.len(), 2, "as issuer and as subject");
     let named = |n: usize| {
         let (mut der, name) = (der.clone(), format!("{n:016}"));
         for at in &places {
-            der[*at..at + name.len()].copy_from_slice(name.as_bytes());
+            let place = der.get_mut(*at..at + name.len());
+            place.unwrap().copy_from_slice(name.as_bytes());
         }
         CertificateDer::from(der)
     };
