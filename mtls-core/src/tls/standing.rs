@@ -222,5 +222,6 @@ async fn heard(changes: Option<&mut watch::Receiver<u64>>) {
 /// A clock that is set forward is noticed within this.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
