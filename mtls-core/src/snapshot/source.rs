@@ -93,6 +93,11 @@ impl CredentialSource {
     /// Sets the other names of the local trust domain, for a migration from one name to the next: a SPIFFE ID of one of
     /// these is verified with the local bundle, and is the same ID in the local trust domain for every policy. Default:
     /// none. They take hold at the next handshake, and on live connections.
+    ///
+    /// A rule that names an alias matches nobody any more, a denying one neither: write rules for the local trust domain.
+    /// Of a trust domain that has a bundle of its own the members stay foreigners, whatever is set here.
+    ///
+    /// The peers of live connections are verified anew before this returns: some milliseconds, where there are many.
     pub fn set_trust_domain_aliases(&self, aliases: impl IntoIterator<Item = TrustDomain>) {
         self.shared.set_aliases(aliases.into_iter().collect());
     }

@@ -229,6 +229,20 @@ fn an_alias_is_the_same_id_in_the_local_trust_domain_for_as_long_as_it_is_one() 
 }
 
 #[test]
+fn a_rule_that_names_an_alias_matches_nobody() {
+    let ca = TestCa::new("example.org");
+    let source = ca.source(&ca.issue("/api"));
+    source.set_trust_domain_aliases([domain("old.example")]);
+    let old = ca.issue_with(LeafOptions::new().uri("spiffe://old.example/web"));
+    let client = foreign(VERSIONS[0], &ca, &old);
+    let by_old = Policy::trust_domain("old.example").unwrap();
+    let refused = meet(&server_for(&source, by_old), &client).refused();
+    assert_eq!(refused, Reason::NotAuthorized);
+    let by_new = Policy::trust_domain("example.org").unwrap();
+    meet(&server_for(&source, by_new), &client).full();
+}
+
+#[test]
 fn who_still_uses_an_alias_is_counted_and_told_by_a_few_names() {
     let ca = TestCa::new("example.org");
     let source = ca.source(&ca.issue("/api"));
