@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mtls_core::ClientTls;
 use mtls_core::rustls::ClientHandshake;
+use mtls_core::rustls::client::Resumption;
 use reqwest::redirect::{Attempt, Policy};
 
 use crate::client::Client;
@@ -100,10 +101,12 @@ impl Recipe {
         handshake: &ClientHandshake,
     ) -> Result<reqwest::Client, reqwest::Error> {
         let defaults = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
-        // reqwest takes a config by value alone. A clone shares the resumption store, the verifier and the resolver of
-        // what it was cloned from: harmless within one snapshot, and resumption is off. Across snapshots a session of
-        // the old identity could be resumed under the new one, so a client is never rebuilt from an older config.
-        let tls = (*handshake.config()).clone();
+        // reqwest takes a config by value alone. A clone shares the verifier and the resolver of what it was cloned from:
+        // harmless within one snapshot, and a client is never rebuilt from an older config.
+        let mut tls = (*handshake.config()).clone();
+        // Its connections are out of our sight: of a session that was resumed nobody would ask whether its server's chain
+        // still stands.
+        tls.resumption = Resumption::disabled();
         // After the user's settings, so that none of them weakens these.
         (self.configure)(defaults)
             .tls_backend_preconfigured(tls)

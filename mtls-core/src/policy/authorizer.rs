@@ -38,7 +38,8 @@ pub trait Authorizer: fmt::Debug + Send + Sync + 'static {
     fn authorize(&self, peer: &PeerIdentity) -> Result<(), Denial>;
 
     /// A number that grows whenever an answer may have changed. Default: 0, for an authorizer that never changes its mind.
-    /// It is asked on every request, so it is read and not worked out.
+    /// It is asked on every request, so it is read and not worked out. Change the answer first and then the version: an answer
+    /// that was given for a version is kept for it.
     fn version(&self) -> u64 {
         0
     }
