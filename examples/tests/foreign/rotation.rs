@@ -97,7 +97,11 @@ async fn a_new_ca_takes_the_place_of_the_old() {
     mount
         .swap("..2", &new.issue(&Leaf::server()).await, &new)
         .await;
-    server.process.stderr.line(&["rotated", "new-ca"]).await;
+    server
+        .process
+        .stderr
+        .line(&["trust changed", "new-ca"])
+        .await;
     let said = curl(&server, &new, Some(&new_caller), &[]).await;
     assert!(said.stdout.contains(&new_caller.serial), "{said:#?}");
     let said = curl(&server, &new, Some(&old_caller), &[]).await;
