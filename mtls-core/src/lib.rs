@@ -69,8 +69,9 @@ mod verify;
 pub use error::{AnchorFault, Chained, LoadError};
 pub use files::{CredentialFiles, FileFormat, Layout, PollCause, StuckMount, WatchMode};
 pub use identity::{
-    IssuanceFinding, KubernetesServiceAccount, MeshForm, PeerIdentity, SpiffeId, SpiffeIdError,
-    Timestamp, TrustDomain, Validity,
+    ForwardAs, ForwardedError, ForwardedFormat, ForwardedIdentity, IssuanceFinding,
+    KubernetesServiceAccount, MeshForm, PeerIdentity, SpiffeId, SpiffeIdError, Timestamp,
+    TrustDomain, Validity,
 };
 pub use policy::{
     AccessPolicy, Authorizer, DecidedBy, Denial, Effect, Explanation, Fact, HostFault,
@@ -93,7 +94,7 @@ pub use snapshot::{
 };
 pub use tls::{
     Alert, ClientTls, ClientTlsBuilder, ConfigError, DangerousClientTlsBuilder, Expectation,
-    HandshakeError, NeedsAuthorizer, NeedsExpectation, PeerInfo, Resumption, ServerTls,
+    Forwarded, HandshakeError, NeedsAuthorizer, NeedsExpectation, PeerInfo, Resumption, ServerTls,
     ServerTlsBuilder, TlsVersions,
 };
 pub use verify::{

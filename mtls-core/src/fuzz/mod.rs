@@ -16,6 +16,7 @@
 mod check;
 mod crl;
 mod der;
+mod forwarded;
 mod layout;
 mod load;
 mod path;
@@ -28,6 +29,7 @@ mod spiffe_id;
 
 pub use crl::crl;
 pub use der::der;
+pub use forwarded::forwarded;
 pub use layout::layout;
 pub use path::path;
 pub use pattern::pattern;
@@ -43,6 +45,7 @@ pub type Exercise = fn(&[u8]);
 pub const TARGETS: &[(&str, Exercise)] = &[
     ("crl", crl),
     ("der", der),
+    ("forwarded", forwarded),
     ("layout", layout),
     ("path", path),
     ("pattern", pattern),

@@ -1,12 +1,14 @@
 //! Who a verified peer is.
 
 pub(crate) mod certificate;
+pub(crate) mod forwarded;
 mod mesh;
 mod peer;
 pub(crate) mod profile;
 mod spiffe;
 mod time;
 
+pub use forwarded::{ForwardAs, ForwardedError, ForwardedFormat, ForwardedIdentity};
 pub use mesh::{KubernetesServiceAccount, MeshForm};
 pub use peer::PeerIdentity;
 pub(crate) use peer::Verified;

@@ -13,7 +13,25 @@ use crate::verify::ChainFault;
 /// A leaf without any URI SAN, or with a single one of another scheme, is outside the profile: its other names may
 /// still identify it.
 pub(crate) fn spiffe_id(leaf: &Certificate) -> Result<Option<SpiffeId>, ChainFault> {
-    let uri = match leaf.names.uris.as_slice() {
+    let Some(id) = spiffe_id_of(&leaf.names.uris)? else {
+        return Ok(None);
+    };
+    // X509-SVID §5.2: "the cA field ... MUST be false", keyCertSign and cRLSign "MUST NOT be set".
+    let usage = leaf.key_usage;
+    let detail = match usage {
+        _ if leaf.is_ca => "basicConstraints says CA:TRUE",
+        Some(usage) if usage.key_cert_sign => "its keyUsage has keyCertSign",
+        Some(usage) if usage.crl_sign => "its keyUsage has cRLSign",
+        Some(_) | None => return Ok(Some(id)),
+    };
+    Err(ChainFault::NotEndEntity {
+        detail: detail.into(),
+    })
+}
+
+/// The part of the profile that is about the names alone.
+pub(crate) fn spiffe_id_of(uris: &[UriName]) -> Result<Option<SpiffeId>, ChainFault> {
+    let uri = match uris {
         [] => return Ok(None),
         [uri] => uri,
         // X509-SVID §2: more than one URI SAN, of whatever scheme, must be refused. A reader that skips
@@ -37,17 +55,7 @@ pub(crate) fn spiffe_id(leaf: &Certificate) -> Result<Option<SpiffeId>, ChainFau
     if id.path().is_empty() {
         return Err(ChainFault::SpiffeIdWithoutPath { id });
     }
-    // X509-SVID §5.2: "the cA field ... MUST be false", keyCertSign and cRLSign "MUST NOT be set".
-    let usage = leaf.key_usage;
-    let detail = match usage {
-        _ if leaf.is_ca => "basicConstraints says CA:TRUE",
-        Some(usage) if usage.key_cert_sign => "its keyUsage has keyCertSign",
-        Some(usage) if usage.crl_sign => "its keyUsage has cRLSign",
-        Some(_) | None => return Ok(Some(id)),
-    };
-    Err(ChainFault::NotEndEntity {
-        detail: detail.into(),
-    })
+    Ok(Some(id))
 }
 
 /// What an X509-SVID of ours lacks of what its issuer owes it. Our peers' verifiers need not mind, and some do.

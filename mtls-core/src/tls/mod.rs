@@ -3,6 +3,7 @@
 mod client;
 mod connection;
 mod error;
+mod forwarded;
 mod info;
 mod posture;
 pub(crate) mod provider;
@@ -17,6 +18,7 @@ pub use client::{
 };
 pub use connection::ServerHandshake;
 pub use error::{Alert, ConfigError, HandshakeError};
+pub use forwarded::Forwarded;
 pub use info::PeerInfo;
 pub use posture::TlsVersions;
 pub use server::{NeedsAuthorizer, ServerTls, ServerTlsBuilder};
