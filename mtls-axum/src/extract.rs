@@ -9,7 +9,7 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
-use mtls_core::{KubernetesServiceAccount, PeerInfo, SpiffeId};
+use mtls_core::{ForwardedIdentity, KubernetesServiceAccount, PeerInfo, SpiffeId};
 use tracing::error;
 
 /// The peer of the connection that a request came by.
@@ -38,6 +38,66 @@ pub struct PeerSpiffeId(pub SpiffeId);
 /// [`domain`](KubernetesServiceAccount::domain) before you decide by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceAccount(pub KubernetesServiceAccount);
+
+/// Who a listed proxy says its client is, where [`Serve::forwarded`](crate::Serve::forwarded) names proxies. It is
+/// hearsay: [`Peer`] is the proxy itself.
+///
+/// A request without one is answered with 401 Unauthorized: it came from a proxy that told of nobody, or from somebody
+/// who is no listed proxy. Take an `Option` where those may come too, and decide then by [`Peer`].
+///
+/// ```
+/// # use mtls_axum::{ForwardedPeer, Peer};
+/// async fn whoami(Peer(proxy): Peer, ForwardedPeer(client): ForwardedPeer) -> String {
+///     format!("{} by way of {proxy}", client.spiffe_id().map_or("nobody", |id| id.as_str()))
+/// }
+/// # let _ = axum::Router::<()>::new().route("/whoami", axum::routing::get(whoami));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardedPeer(pub ForwardedIdentity);
+
+/// No proxy that is believed has told who stands behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NoForwarded;
+
+impl IntoResponse for NoForwarded {
+    fn into_response(self) -> Response {
+        StatusCode::UNAUTHORIZED.into_response()
+    }
+}
+
+impl std::fmt::Display for NoForwarded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no proxy that is believed has told who its client is")
+    }
+}
+
+impl std::error::Error for NoForwarded {}
+
+impl<S: Send + Sync> FromRequestParts<S> for ForwardedPeer {
+    type Rejection = NoForwarded;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NoForwarded> {
+        let client = parts.extensions.get::<ForwardedIdentity>();
+        client.cloned().map(Self).ok_or(NoForwarded)
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for ForwardedPeer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(parts.extensions.get().cloned().map(Self))
+    }
+}
+
+impl Deref for ForwardedPeer {
+    type Target = ForwardedIdentity;
+
+    fn deref(&self) -> &ForwardedIdentity {
+        &self.0
+    }
+}
 
 /// Why there is no peer, or no identity of the kind that a handler wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

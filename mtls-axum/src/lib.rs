@@ -30,6 +30,11 @@
 //! to everyone; `Router::layer` runs it for all. [`authorize_requests`] decides by rules over peers and requests, which
 //! may come from a file.
 //!
+//! # Behind an ingress
+//!
+//! There the peer is the ingress. [`Serve::forwarded`] names the proxies whose word counts, and a handler takes
+//! [`ForwardedPeer`] for who they say it is: never a [`Peer`], and never anything that a header says by itself.
+//!
 //! # Testing handlers
 //!
 //! A handler that extracts [`Peer`] is tested without sockets: [`as_peer`] gives a router a peer that was verified in
@@ -48,7 +53,8 @@ mod extract;
 mod require;
 mod serve;
 
-pub use extract::{NoPeer, Peer, PeerSpiffeId, ServiceAccount};
+pub use extract::{ForwardedPeer, NoForwarded, NoPeer, Peer, PeerSpiffeId, ServiceAccount};
+pub use mtls_core::{Forwarded, ForwardedFormat, ForwardedIdentity};
 pub use mtls_tower::{Denied, Limits, PeerInfo};
 pub use require::{as_peer, authorize_requests, require};
 pub use serve::{Serve, serve};

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use http::Request;
 use hyper::body::Incoming;
-use mtls_core::ServerTls;
+use mtls_core::{Forwarded, ServerTls};
 use mtls_tower::Limits;
 use tokio::net::TcpListener;
 use tower_service::Service;
@@ -51,6 +51,24 @@ impl Serve {
     /// included; an HTTP/1.1 connection may be idle for as long. Default: 30 s.
     pub fn header_read_timeout(self, timeout: Duration) -> Self {
         Self(self.0.header_read_timeout(timeout))
+    }
+
+    /// Whose word is taken for who stands behind them: an ingress, a gateway. Default: nobody's. The headers that say so
+    /// are taken out of every request either way; [`ForwardedPeer`](crate::ForwardedPeer) is what is believed.
+    ///
+    /// ```no_run
+    /// # use mtls_axum::{Forwarded, ForwardedFormat};
+    /// # async fn run(listener: tokio::net::TcpListener, tls: mtls_core::ServerTls, app: axum::Router)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// let ingress = mtls_core::Policy::spiffe_id("spiffe://example.org/ns/ingress/sa/envoy")?;
+    /// mtls_axum::serve(listener, tls, app)
+    ///     .forwarded(Forwarded::accept_from(ingress, ForwardedFormat::Xfcc))
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn forwarded(self, forwarded: Forwarded) -> Self {
+        Self(self.0.forwarded(forwarded))
     }
 
     /// The bounds on handshakes.

@@ -222,7 +222,7 @@ pub(crate) fn refusal<ReqBody, ResBody: Default>(
     response
 }
 
-fn is_grpc<B>(request: &Request<B>) -> bool {
+pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
     let content_type = request
         .headers()
         .get(CONTENT_TYPE)

@@ -6,15 +6,17 @@ use std::task::{Context, Poll, ready};
 
 use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
-use mtls_core::PeerInfo;
+use mtls_core::{Forwarded, PeerInfo};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 use tracing::debug;
 
 use crate::authorize::{Denied, refusal};
+use crate::forwarded;
 use crate::lifeline::Lifeline;
 
-/// Asks before each request, and gives it the connection's [`PeerInfo`].
+/// Asks before each request, takes out what it says of a client behind its peer, and gives it the connection's
+/// [`PeerInfo`].
 ///
 /// A refused request is answered as [`AuthorizeLayer`](crate::AuthorizeLayer) answers one, and its connection is drained.
 #[derive(Clone)]
@@ -22,14 +24,16 @@ pub(crate) struct Guard<S> {
     inner: S,
     peer: PeerInfo,
     lifeline: Lifeline,
+    forwarded: Forwarded,
 }
 
 impl<S> Guard<S> {
-    pub(crate) fn new(inner: S, peer: PeerInfo, lifeline: Lifeline) -> Self {
+    pub(crate) fn new(inner: S, peer: PeerInfo, lifeline: Lifeline, forwarded: Forwarded) -> Self {
         Self {
             inner,
             peer,
             lifeline,
+            forwarded,
         }
     }
 }
@@ -48,6 +52,11 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Guarded<S::Future> {
         let Err(why) = self.peer.check() else {
+            if let Err(why) = forwarded::take(&self.forwarded, Some(&self.peer), &mut request) {
+                return Guarded::Refused {
+                    response: Some(forwarded::refusal(&request, why)),
+                };
+            }
             request.extensions_mut().insert(self.peer.clone());
             return Guarded::Inner {
                 future: self.inner.call(request),

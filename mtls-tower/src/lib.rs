@@ -8,6 +8,9 @@
 //! through a [`Connector`]: one value per connection, whose peer was verified and has proven to hold its key.
 //! [`AuthorizeLayer`] decides by it.
 //!
+//! Headers by which a proxy tells who its client is are taken out of every request. [`Serve::forwarded`] says whose are
+//! believed, [`forward`] writes them for whoever is behind us.
+//!
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs |
@@ -25,6 +28,7 @@ mod authorize;
 mod connect;
 #[cfg(feature = "server")]
 mod first_bytes;
+mod forwarded;
 #[cfg(feature = "server")]
 mod guard;
 mod lifeline;
@@ -40,6 +44,7 @@ pub use authorize::{Authorize, AuthorizeLayer, Denied, ResponseFuture};
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use connect::{ConnectError, Connected, Connector};
+pub use forwarded::{ForwardedFuture, ForwardedLayer, WithForwarded, forward};
 pub use listener::MtlsListener;
 pub use mtls_core::PeerInfo;
 pub use peer_info::{PeerInfoLayer, WithPeer};

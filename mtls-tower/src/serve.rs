@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
-use mtls_core::{PeerInfo, Reason, ServerTls};
+use mtls_core::{Forwarded, PeerInfo, Reason, ServerTls};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -51,6 +51,7 @@ pub fn serve_with<M>(listener: TcpListener, tls: ServerTls, make_service: M) -> 
         listener,
         tls,
         make_service,
+        forwarded: Forwarded::strip(),
         options: Options::default(),
         shutdown: Box::pin(pending()),
     }
@@ -72,6 +73,7 @@ pub struct Serve<M> {
     listener: TcpListener,
     tls: ServerTls,
     make_service: M,
+    forwarded: Forwarded,
     options: Options,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -140,6 +142,15 @@ impl<M> Serve<M> {
         self
     }
 
+    /// Whose word is taken for who stands behind them. Default: nobody's. The headers that say so (see [`Forwarded`]) are
+    /// taken out of every request either way, before the service sees it; what is believed is a
+    /// [`ForwardedIdentity`](mtls_core::ForwardedIdentity) among the request's extensions, beside the [`PeerInfo`] of the
+    /// proxy. A header of a believed proxy that cannot be read is answered with 400 Bad Request.
+    pub fn forwarded(mut self, forwarded: Forwarded) -> Self {
+        self.forwarded = forwarded;
+        self
+    }
+
     /// The bounds on handshakes.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.options.limits = limits;
@@ -160,6 +171,7 @@ impl<M> std::fmt::Debug for Serve<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Serve")
             .field("listener", &self.listener)
+            .field("forwarded", &self.forwarded)
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
@@ -197,6 +209,7 @@ where
         listener,
         tls,
         make_service,
+        forwarded,
         options,
         mut shutdown,
     } = serve;
@@ -236,7 +249,12 @@ where
             deadline: options.lost_peer_deadline,
             max_age: options.max_age,
         });
-        let service = Guard::new(inner, connection.peer.clone(), lifeline.clone());
+        let service = Guard::new(
+            inner,
+            connection.peer.clone(),
+            lifeline.clone(),
+            forwarded.clone(),
+        );
         let stream = FirstBytes::within(options.header_read_timeout, stream);
         let http = builder
             .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
