@@ -22,3 +22,12 @@ impl Timestamp {
 pub(crate) fn now() -> UnixTime {
     UnixTime::now()
 }
+
+/// The current time as finely as the system tells it, for records.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the clock"
+)]
+pub(crate) fn wall() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}

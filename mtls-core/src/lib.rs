@@ -24,6 +24,8 @@
 //! - **Who may connect**: [`Policy`], a value; [`AccessPolicy`], many rules; or an [`Authorizer`] of your own.
 //! - **Who may make which request**: [`RequestPolicy`].
 //! - **A peer was refused**: [`HandshakeError::remedy`], and the stable [`Reason`].
+//! - **Who was let in, and who was not**: [`ServerTlsBuilder::audit`] and [`JsonLines`].
+//! - **Behind an ingress**: [`Forwarded`] says whose word counts for who their client is.
 //! - **Files were not taken**: [`CredentialSource::status`], [`LoadError::remedy`].
 //! - **Material that is not in files**: [`SourceBuilder::publish`] and its [`Publisher`].
 //! - **Anything else that speaks rustls**: [`ServerTls::handshake`], [`ClientTls::handshake`] and the module [`rustls`].
@@ -50,6 +52,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod audit;
 mod clock;
 mod error;
 mod files;
@@ -66,6 +69,10 @@ pub mod testing;
 mod tls;
 mod verify;
 
+pub use audit::{
+    Audit, AuditEvent, AuditOutcome, AuditRequest, AuditStage, AuditSubject, ConnectionFacts,
+    ConnectionId, JsonLines, JudgedUnder, Observer,
+};
 pub use error::{AnchorFault, Chained, LoadError};
 pub use files::{CredentialFiles, FileFormat, Layout, PollCause, StuckMount, WatchMode};
 pub use identity::{

@@ -47,6 +47,8 @@ reasons! {
     FileMissing = "file_missing",
     /// A file is there and cannot be read: permission, kind, size, or an I/O error.
     FileUnreadable = "file_unreadable",
+    /// A handshake panicked: an authorizer of the program's own, most likely.
+    HandshakePanicked = "handshake_panicked",
     /// An identity was found and is no valid SPIFFE ID.
     InvalidIdentity = "invalid_identity",
     /// A private key is encrypted, and nobody here has its password.
@@ -59,6 +61,8 @@ reasons! {
     MalformedCertificate = "malformed_certificate",
     /// A file is no well-formed PEM of the kind it should be.
     MalformedFile = "malformed_file",
+    /// What a trusted proxy says of its client cannot be read.
+    MalformedForwarded = "malformed_forwarded",
     /// A name lies outside what a certificate authority in the path may issue.
     NameConstraint = "name_constraint",
     /// A server is somebody else than the one that was asked for.

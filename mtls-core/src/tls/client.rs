@@ -23,6 +23,7 @@ use super::server::check_role;
 use super::sessions::Resumption;
 use super::standing::{Measure, Standing};
 use super::tickets::Tickets;
+use crate::audit::ConnectionFacts;
 use crate::clock;
 use crate::identity::{PeerIdentity, TrustDomain};
 use crate::policy::SpiffePattern;
@@ -216,7 +217,14 @@ impl ClientHandshake {
             Measure::Client(self.verifier.expectation.clone()),
             0,
         );
-        Ok(PeerInfo::new(identity, Role::Server, standing, tls, None))
+        Ok(PeerInfo::new(
+            identity,
+            Role::Server,
+            standing,
+            tls,
+            None,
+            ConnectionFacts::new(None),
+        ))
     }
 
     /// The identity of a server that this snapshot's verifier has let in, by its leaf, where a library shows no more.

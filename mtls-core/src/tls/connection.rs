@@ -21,6 +21,7 @@ use super::info::PeerInfo;
 use super::server::ServerSettings;
 use super::sessions::{Session, Sessions};
 use super::standing::{Measure, Standing};
+use crate::audit::{ConnectionFacts, JudgedUnder};
 use crate::clock;
 use crate::identity::certificate::Certificate;
 use crate::snapshot::{Current, Snapshot};
@@ -42,6 +43,7 @@ struct Connection {
     current: Arc<Current>,
     snapshot: Arc<Snapshot>,
     settings: Arc<ServerSettings>,
+    facts: ConnectionFacts,
     /// The policy's version before it was asked.
     policy: u64,
     progress: Mutex<Progress>,
@@ -66,10 +68,12 @@ impl ServerHandshake {
         snapshot: Arc<Snapshot>,
         settings: &Arc<ServerSettings>,
         sessions: Option<Arc<Sessions>>,
+        facts: ConnectionFacts,
     ) -> Self {
         let connection = Arc::new(Connection {
             current,
             snapshot,
+            facts,
             policy: settings.authorizer.version(),
             settings: Arc::clone(settings),
             progress: Mutex::new(Progress::Nothing),
@@ -88,6 +92,15 @@ impl ServerHandshake {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.connection.snapshot.generation()
+    }
+
+    /// What it judges the client by.
+    #[must_use]
+    pub fn judged_under(&self) -> JudgedUnder {
+        JudgedUnder {
+            generation: self.generation(),
+            policy_version: self.connection.policy,
+        }
     }
 
     /// Who the client is, once `tls` has completed its handshake with this config.
@@ -138,6 +151,7 @@ impl ServerHandshake {
             standing,
             tls,
             tls.server_name(),
+            connection.facts,
         ))
     }
 

@@ -1,12 +1,14 @@
 //! What a connection knows of its peer.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::{CommonState, ProtocolVersion};
 
 use super::error::HandshakeError;
 use super::standing::Standing;
+use crate::audit::{Audit, ConnectionFacts, ConnectionId, JudgedUnder};
 use crate::identity::{PeerIdentity, Timestamp};
 use crate::verify::Role;
 
@@ -22,6 +24,7 @@ struct Inner {
     role: Role,
     generation: u64,
     standing: Standing,
+    connection: ConnectionFacts,
     version: &'static str,
     cipher_suite: String,
     key_exchange: String,
@@ -37,6 +40,7 @@ impl PeerInfo {
         standing: Standing,
         tls: &CommonState,
         server_name: Option<&str>,
+        connection: ConnectionFacts,
     ) -> Self {
         let named = |name: Option<String>| name.unwrap_or_else(|| "unknown".into());
         Self(Arc::new(Inner {
@@ -44,6 +48,7 @@ impl PeerInfo {
             role,
             generation: standing.generation(),
             standing,
+            connection,
             version: version(tls.protocol_version()),
             cipher_suite: named(
                 tls.negotiated_cipher_suite()
@@ -102,6 +107,34 @@ impl PeerInfo {
         self.0.standing.lost().await
     }
 
+    /// The connection's number, of which this process gives out no second: what an audit's events of one connection have
+    /// in common.
+    #[must_use]
+    pub fn connection_id(&self) -> ConnectionId {
+        self.0.connection.id()
+    }
+
+    /// Where the peer connected from, if whoever accepted the connection said so.
+    #[must_use]
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.0.connection.remote_addr()
+    }
+
+    /// Whom decisions about this peer are told to: the observer of the server that it connected to, if there is one.
+    #[must_use]
+    pub fn audit(&self) -> &Audit {
+        self.0.standing.audit()
+    }
+
+    pub(crate) fn connection(&self) -> ConnectionFacts {
+        self.0.connection
+    }
+
+    /// What the last answer of [`check`](Self::check) was given by, and before the first one the handshake's.
+    pub(crate) fn judged_under(&self) -> JudgedUnder {
+        self.0.standing.judged_under()
+    }
+
     /// The version of TLS, `1.3` or `1.2`.
     #[must_use]
     pub fn tls_version(&self) -> &'static str {
@@ -145,6 +178,7 @@ impl fmt::Debug for PeerInfo {
             .field("identity", self.identity())
             .field("role", &self.role())
             .field("generation", &self.generation())
+            .field("connection", &self.connection_id().get())
             .field("tls_version", &self.tls_version())
             .field("cipher_suite", &self.cipher_suite())
             .field("key_exchange", &self.key_exchange())

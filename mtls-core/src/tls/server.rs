@@ -8,6 +8,7 @@ use super::connection::ServerHandshake;
 use super::error::{ConfigError, HandshakeError};
 use super::posture::{TlsVersions, http_alpn};
 use super::sessions::{Resumption, Sessions};
+use crate::audit::{Audit, ConnectionFacts, Observer};
 use crate::clock;
 use crate::identity::PeerIdentity;
 use crate::policy::Authorizer;
@@ -51,6 +52,7 @@ pub(crate) struct ServerSettings {
     pub(crate) alpn: Vec<Vec<u8>>,
     pub(crate) versions: TlsVersions,
     pub(crate) resumption: Resumption,
+    pub(crate) audit: Audit,
 }
 
 impl ServerSettings {
@@ -80,6 +82,7 @@ impl ServerTls {
             alpn: http_alpn(),
             versions: TlsVersions::default(),
             resumption: Resumption::default(),
+            audit: Audit::default(),
         }
     }
 
@@ -93,6 +96,12 @@ impl ServerTls {
     /// there, rather than when it connects: what it is judged by is then as new as can be.
     #[must_use]
     pub fn handshake(&self) -> ServerHandshake {
+        self.handshake_of(ConnectionFacts::new(None))
+    }
+
+    /// The same for a connection of which something is known: the peer, and the audit, will have it.
+    #[must_use]
+    pub fn handshake_of(&self, connection: ConnectionFacts) -> ServerHandshake {
         let snapshot = self.source.current();
         let sessions = self.sessions(snapshot.generation());
         ServerHandshake::new(
@@ -100,6 +109,7 @@ impl ServerTls {
             snapshot,
             &self.settings,
             sessions,
+            connection,
         )
     }
 
@@ -119,6 +129,12 @@ impl ServerTls {
         let known = self.sessions.load();
         let is_its_own = known.generation == generation;
         known.sessions.clone().filter(|_| is_its_own)
+    }
+
+    /// Whom its decisions are told to.
+    #[must_use]
+    pub fn audit(&self) -> &Audit {
+        &self.settings.audit
     }
 
     /// Whether the crypto provider and the config that it serves with are FIPS 140-3 approved.
@@ -159,6 +175,7 @@ pub struct ServerTlsBuilder<A> {
     alpn: Vec<Vec<u8>>,
     versions: TlsVersions,
     resumption: Resumption,
+    audit: Audit,
 }
 
 impl ServerTlsBuilder<NeedsAuthorizer> {
@@ -170,6 +187,7 @@ impl ServerTlsBuilder<NeedsAuthorizer> {
             alpn: self.alpn,
             versions: self.versions,
             resumption: self.resumption,
+            audit: self.audit,
         }
     }
 }
@@ -188,6 +206,16 @@ impl<A> ServerTlsBuilder<A> {
     /// now, and the authorizer says yes. Otherwise the handshake is a full one. A new snapshot begins without sessions.
     pub fn resumption(mut self, resumption: Resumption) -> Self {
         self.resumption = resumption;
+        self
+    }
+
+    /// Tells `observer` of every allow and every deny: at handshakes, and at requests where the adapters decide on those.
+    /// Default: nobody is told.
+    ///
+    /// The adapters record what they decide. A loop of your own around [`ServerTls::handshake_of`] calls
+    /// [`Audit::record`] itself.
+    pub fn audit(mut self, observer: impl Observer) -> Self {
+        self.audit = Audit::by(observer);
         self
     }
 
@@ -213,6 +241,7 @@ impl ServerTlsBuilder<Arc<dyn Authorizer>> {
             alpn: self.alpn,
             versions: self.versions,
             resumption: self.resumption,
+            audit: self.audit,
         };
         let sessions = SessionsOf::new(snapshot.generation(), self.resumption);
         Ok(ServerTls {

@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use super::client::Expectation;
 use super::error::HandshakeError;
 use super::server::ServerSettings;
+use crate::audit::{Audit, JudgedUnder};
 use crate::clock;
 use crate::identity::Timestamp;
 use crate::policy::Authorizer;
@@ -79,6 +80,21 @@ impl Standing {
     /// The generation of the snapshot that the last answer was given under.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// What the last answer was given for.
+    pub(super) fn judged_under(&self) -> JudgedUnder {
+        JudgedUnder {
+            generation: self.generation(),
+            policy_version: self.policy.load(Ordering::Acquire),
+        }
+    }
+
+    pub(super) fn audit(&self) -> &Audit {
+        match &self.measure {
+            Measure::Server(settings) => &settings.audit,
+            Measure::Client(_) => Audit::OFF,
+        }
     }
 
     /// Whether the peer would be let in at `now`, under the snapshot and by the policy of this moment.

@@ -1,6 +1,7 @@
 //! Why what a proxy forwarded is not taken.
 
 use crate::identity::Timestamp;
+use crate::reason::Reason;
 use crate::verify::ChainFault;
 
 /// Why what a trusted proxy forwarded is not taken.
@@ -67,6 +68,12 @@ pub enum ForwardedError {
 }
 
 impl ForwardedError {
+    /// The stable name of what went wrong: one for all of them, since all are the proxy's to mend.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        Reason::MalformedForwarded
+    }
+
     /// What an operator can do next, in one sentence.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
