@@ -1,11 +1,12 @@
 //! One server handshake on one connection.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mtls_core::rustls::ServerHandshake;
 use mtls_core::rustls::server::Acceptor as ClientHelloReader;
-use mtls_core::{HandshakeError, ServerTls};
+use mtls_core::{Audit, AuditEvent, ConnectionFacts, HandshakeError, JudgedUnder, ServerTls};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -92,7 +93,35 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let (error, io) = match self.handshake(io).await {
+        self.accept_of(io, ConnectionFacts::new(None)).await
+    }
+
+    /// Accepts as [`accept`](Self::accept) does a client whose address is known: its [`PeerInfo`](crate::PeerInfo) and the
+    /// audit will have it.
+    ///
+    /// # Errors
+    ///
+    /// Why the client was refused, or why the handshake was not done in time.
+    pub async fn accept_from<IO>(
+        &self,
+        io: IO,
+        addr: SocketAddr,
+    ) -> Result<ServerStream<IO>, HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.accept_of(io, ConnectionFacts::new(Some(addr))).await
+    }
+
+    async fn accept_of<IO>(
+        &self,
+        io: IO,
+        connection: ConnectionFacts,
+    ) -> Result<ServerStream<IO>, HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (error, io) = match self.handshake(io, connection).await {
             Ok(stream) => return Ok(stream),
             Err(failed) => failed,
         };
@@ -106,19 +135,37 @@ impl Acceptor {
     pub(crate) async fn handshake<IO>(
         &self,
         io: IO,
+        connection: ConnectionFacts,
     ) -> Result<ServerStream<IO>, (HandshakeError, Option<IO>)>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let limit = self.limits.handshake_timeout;
-        timeout(limit, self.handshake_without_deadline(io))
+        let mut judged = None;
+        let done = timeout(
+            limit,
+            self.handshake_without_deadline(io, connection, &mut judged),
+        );
+        let done = done
             .await
-            .unwrap_or_else(|_| Err((HandshakeError::Timeout { after: limit }, None)))
+            .unwrap_or_else(|_| Err((HandshakeError::Timeout { after: limit }, None)));
+        // INVARIANT: from here to the return nothing waits, so that no handshake is told of and then given up.
+        self.audit().record(|| match &done {
+            Ok(stream) => AuditEvent::handshake_allowed(stream.peer()),
+            Err((why, _)) => AuditEvent::handshake_refused(connection, judged, why),
+        });
+        done
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        self.tls.audit()
     }
 
     async fn handshake_without_deadline<IO>(
         &self,
         io: IO,
+        connection: ConnectionFacts,
+        judged: &mut Option<JudgedUnder>,
     ) -> Result<ServerStream<IO>, (HandshakeError, Option<IO>)>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
@@ -128,7 +175,8 @@ impl Acceptor {
         let hello = reader.as_mut().await;
         // Not before the client's first bytes are there: a connection may be held open for long without any, and is to
         // be judged by what is trusted when it speaks.
-        let handshake = self.tls.handshake();
+        let handshake = self.tls.handshake_of(connection);
+        *judged = Some(handshake.judged_under());
         let hello =
             hello.map_err(|error| (handshake.explain(&error), reader.as_mut().take_io()))?;
         let accept = hello.into_stream(handshake.config()).into_fallible();

@@ -13,6 +13,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tracing::debug;
 
+use crate::audit;
+
 /// Lets a request through if its peer is authorized, and answers it with a refusal if not.
 ///
 /// A refusal is a response, not an error of the service: 403 Forbidden for a peer that may not, 401 Unauthorized for a
@@ -122,7 +124,11 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let kind = match self.decider.decide(&request) {
+        // Before the answer: one that was given by a newer policy is not told of as an older one's.
+        let version = self.decider.version();
+        let decision = self.decider.decide(&request);
+        audit::decided(&request, version, decision.as_ref().map(|()| ()));
+        let kind = match decision {
             Ok(()) => Kind::Inner {
                 future: self.inner.call(request),
             },
@@ -135,6 +141,13 @@ where
 }
 
 impl Decider {
+    fn version(&self) -> u64 {
+        match self {
+            Self::Peers(authorizer) => authorizer.version(),
+            Self::Requests(policy, _) => policy.version(),
+        }
+    }
+
     fn decide<B>(&self, request: &Request<B>) -> Result<(), Denied> {
         let peer: Option<&PeerInfo> = request.extensions().get();
         if let Some(peer) = peer

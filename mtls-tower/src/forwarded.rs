@@ -12,6 +12,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tracing::debug;
 
+use crate::audit;
 use crate::authorize::is_grpc;
 
 /// Takes the headers by which proxies tell who their client is out of each request, and gives the request the
@@ -79,9 +80,15 @@ where
             Ok(()) => Kind::Inner {
                 future: self.inner.call(request),
             },
-            Err(why) => Kind::Refused {
-                response: Some(refusal(&request, why)),
-            },
+            Err(why) => {
+                if let Some(peer) = &peer {
+                    let audit = peer.audit();
+                    audit.record(|| audit::of(&request, peer).malformed(&why));
+                }
+                Kind::Refused {
+                    response: Some(refusal(&request, why)),
+                }
+            }
         };
         ForwardedFuture { kind }
     }

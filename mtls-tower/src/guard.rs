@@ -12,8 +12,8 @@ use tower_service::Service;
 use tracing::debug;
 
 use crate::authorize::{Denied, refusal};
-use crate::forwarded;
 use crate::lifeline::Lifeline;
+use crate::{audit, forwarded};
 
 /// Asks before each request, takes out what it says of a client behind its peer, and gives it the connection's
 /// [`PeerInfo`].
@@ -53,6 +53,8 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Guarded<S::Future> {
         let Err(why) = self.peer.check() else {
             if let Err(why) = forwarded::take(&self.forwarded, Some(&self.peer), &mut request) {
+                let audit = self.peer.audit();
+                audit.record(|| audit::of(&request, &self.peer).malformed(&why));
                 return Guarded::Refused {
                     response: Some(forwarded::refusal(&request, why)),
                 };
@@ -68,6 +70,8 @@ where
             error = %why,
             "request refused: its peer is let in no more"
         );
+        let audit = self.peer.audit();
+        audit.record(|| audit::of(&request, &self.peer).lost(&why));
         self.lifeline.lose(&why);
         let closes = request.version() < Version::HTTP_2;
         let denied = Denied::Lost {

@@ -23,6 +23,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accept;
+mod audit;
 mod authorize;
 #[cfg(feature = "client")]
 mod connect;

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mtls_core::{HandshakeError, ServerTls};
+use mtls_core::{AuditEvent, ConnectionFacts, HandshakeError, ServerTls};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -115,10 +115,11 @@ impl MtlsListener {
             debug!(%error, "TCP_NODELAY not set");
         }
         let acceptor = self.acceptor.clone();
+        let connection = ConnectionFacts::new(Some(addr));
         let task = self
             .tasks
-            .spawn(async move { (acceptor.handshake(tcp).await, addr) });
-        self.pending.insert(task, addr);
+            .spawn(async move { (acceptor.handshake(tcp, connection).await, addr) });
+        self.pending.insert(task, addr, connection);
     }
 
     fn finish(
@@ -146,10 +147,15 @@ impl MtlsListener {
                 if failed.is_panic() {
                     // Not the peer's doing alone: an authorizer of the user's runs in there.
                     error!(network.peer.address = %handshake.addr, "a handshake panicked");
+                    let audit = self.acceptor.audit();
+                    audit.record(|| AuditEvent::handshake_panicked(handshake.connection));
                 } else {
                     let after = handshake.started.elapsed();
-                    self.refusals
-                        .log(&HandshakeError::Shed { after }, handshake.addr);
+                    let shed = HandshakeError::Shed { after };
+                    let connection = handshake.connection;
+                    let audit = self.acceptor.audit();
+                    audit.record(|| AuditEvent::handshake_refused(connection, None, &shed));
+                    self.refusals.log(&shed, handshake.addr);
                 }
                 None
             }
@@ -219,6 +225,7 @@ struct Pending {
 struct Started {
     task: AbortHandle,
     addr: SocketAddr,
+    connection: ConnectionFacts,
     started: Instant,
 }
 
@@ -227,13 +234,14 @@ impl Pending {
         self.by_age.len()
     }
 
-    fn insert(&mut self, task: AbortHandle, addr: SocketAddr) {
+    fn insert(&mut self, task: AbortHandle, addr: SocketAddr, connection: ConnectionFacts) {
         self.ages.insert(task.id(), self.next);
         self.by_age.insert(
             self.next,
             Started {
                 task,
                 addr,
+                connection,
                 started: Instant::now(),
             },
         );

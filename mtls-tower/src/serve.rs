@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
-use mtls_core::{Forwarded, PeerInfo, Reason, ServerTls};
+use mtls_core::{AuditEvent, Forwarded, PeerInfo, Reason, ServerTls};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -236,6 +236,7 @@ where
             mtls.peer_id = %connection.peer,
             mtls.peer_serial = connection.peer.identity().serial(),
             mtls.generation = connection.peer.generation(),
+            mtls.connection = connection.peer.connection_id().get(),
             tls.protocol.version = connection.peer.tls_version(),
             "connected"
         );
@@ -340,6 +341,10 @@ async fn run_connection<C>(
 }
 
 fn told(connection: &Connection, cause: &Cause) {
+    if let Cause::Lost(why) = cause {
+        let audit = connection.peer.audit();
+        audit.record(|| AuditEvent::connection_lost(&connection.peer, why));
+    }
     info!(
         network.peer.address = %connection.remote_addr,
         mtls.peer_id = %connection.peer,

@@ -79,6 +79,11 @@ pub trait RequestAuthorizer: fmt::Debug + Send + Sync + 'static {
         peer: Option<&PeerIdentity>,
         request: &RequestFacts<'_>,
     ) -> Result<(), Denial>;
+
+    /// A number that grows whenever an answer may have changed. Default: 0, for what never changes.
+    fn version(&self) -> u64 {
+        0
+    }
 }
 
 impl<A: RequestAuthorizer + ?Sized> RequestAuthorizer for Arc<A> {
@@ -88,6 +93,10 @@ impl<A: RequestAuthorizer + ?Sized> RequestAuthorizer for Arc<A> {
         request: &RequestFacts<'_>,
     ) -> Result<(), Denial> {
         (**self).authorize_request(peer, request)
+    }
+
+    fn version(&self) -> u64 {
+        (**self).version()
     }
 }
 
