@@ -5,14 +5,18 @@ use mtls_core::{AuditEvent, AuditRequest, ForwardedIdentity, PeerInfo};
 
 use crate::authorize::Denied;
 
-/// A layer decided about this request, by a policy of this version. A request without a peer came by no server of ours, so
-/// there is nobody to tell.
-pub(crate) fn decided<B>(request: &Request<B>, version: u64, decision: Result<(), &Denied>) {
+/// A layer has decided about this request, by a policy of this version. A request without a peer came by no server of ours, so there is
+/// nobody to tell.
+pub(crate) fn decided<B>(
+    request: &Request<B>,
+    version: impl FnOnce() -> u64,
+    decision: &Result<(), Denied>,
+) {
     let Some(peer) = request.extensions().get::<PeerInfo>() else {
         return;
     };
     peer.audit().record(|| {
-        let event = of(request, peer);
+        let (event, version) = (of(request, peer), version());
         match decision {
             Ok(()) => event.policy_version(version),
             Err(Denied::NotAuthorized { denial, .. }) => {

@@ -124,10 +124,8 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        // Before the answer: one that was given by a newer policy is not told of as an older one's.
-        let version = self.decider.version();
         let decision = self.decider.decide(&request);
-        audit::decided(&request, version, decision.as_ref().map(|()| ()));
+        audit::decided(&request, || self.decider.version(), &decision);
         let kind = match decision {
             Ok(()) => Kind::Inner {
                 future: self.inner.call(request),

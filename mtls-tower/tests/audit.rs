@@ -1,8 +1,10 @@
 //! Every allow and every deny is told, once, with all that is known of it.
 
 #![allow(
+    clippy::large_futures,
     clippy::panic,
     clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
     reason = "a panic is how a test fails"
 )]
 

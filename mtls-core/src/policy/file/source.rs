@@ -294,6 +294,10 @@ impl<P: FromPolicyFile + RequestAuthorizer> RequestAuthorizer for PolicySource<P
     ) -> Result<(), Denial> {
         self.shared.current.load().authorize_request(peer, request)
     }
+
+    fn version(&self) -> u64 {
+        Self::version(self)
+    }
 }
 
 impl<P> Shared<P> {
