@@ -27,7 +27,12 @@ fn envoys(lines: &[&[u8]], input: usize) {
     let read = |lines: &[&[u8]]| ForwardedFormat::Xfcc.read(|_| lines.to_vec());
     let claims = judged(read(lines), input);
     // Whatever a client sends, what its proxy appends is what counts, or nothing does.
-    for last in [LAST, br#"Subject="CN=a";URI=spiffe://example.org/last"#] {
+    let lasts: [&[u8]; 3] = [
+        LAST,
+        br#"Subject="CN=a";URI=spiffe://example.org/last"#,
+        br#"URI=spiffe://example.org/last;Subject="CN=a""#,
+    ];
+    for last in lasts {
         // On a line of its own, or as Envoy does: on the same.
         let joined = [&lines.join(&b','), last].join(&b',');
         for appended in [[lines, &[last]].concat(), vec![&*joined]] {
