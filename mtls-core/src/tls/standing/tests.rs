@@ -10,6 +10,7 @@ fn settings() -> Arc<ServerSettings> {
         alpn: Vec::new(),
         versions: TlsVersions::default(),
         resumption: Resumption::default(),
+        audit: crate::audit::Audit::default(),
     })
 }
 
