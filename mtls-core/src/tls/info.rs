@@ -135,6 +135,18 @@ impl PeerInfo {
         self.0.standing.judged_under()
     }
 
+    /// Whether a new connection would present other credentials of ours than this one did: they were rotated since. The
+    /// peer is as good as before; a client's pool moves on, so that the old certificate is used no longer than it has to.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        self.0.standing.is_superseded()
+    }
+
+    /// Waits until the connection [`is_superseded`](Self::is_superseded). Cancel safe.
+    pub async fn superseded(&self) {
+        self.0.standing.superseded().await;
+    }
+
     /// The version of TLS, `1.3` or `1.2`.
     #[must_use]
     pub fn tls_version(&self) -> &'static str {

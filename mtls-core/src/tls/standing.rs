@@ -5,7 +5,7 @@
 //! handshake would get, which the new trust remembers for the next connection of the same peer.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ use crate::audit::{Audit, JudgedUnder};
 use crate::clock;
 use crate::identity::Timestamp;
 use crate::policy::Authorizer;
-use crate::snapshot::{Current, Snapshot};
+use crate::snapshot::{Credentials, Current, Snapshot};
 use crate::verify::{ChainError, ChainFault, LivePeer, Role, VerifiedPeer};
 
 /// What a connection is measured by.
@@ -35,6 +35,8 @@ pub(super) enum Measure {
 pub(super) struct Standing {
     current: Arc<Current>,
     measure: Measure,
+    /// What we presented in the handshake. Whoever is served by an old connection keeps no old key alive.
+    presented: Weak<Credentials>,
     /// What the last answer was given for.
     generation: AtomicU64,
     policy: AtomicU64,
@@ -64,6 +66,7 @@ impl Standing {
     ) -> Self {
         Self {
             current,
+            presented: Arc::downgrade(&snapshot.credentials),
             generation: AtomicU64::new(snapshot.generation()),
             policy: AtomicU64::new(policy),
             deadline: AtomicI64::new(peer.deadline().as_unix()),
@@ -120,6 +123,26 @@ impl Standing {
         Timestamp::from_unix(self.deadline.load(Ordering::Acquire))
     }
 
+    /// Whether a new handshake would present other credentials than this one's did.
+    pub(super) fn is_superseded(&self) -> bool {
+        !std::ptr::eq(
+            Arc::as_ptr(&self.current.load().credentials),
+            self.presented.as_ptr(),
+        )
+    }
+
+    /// Waits until a new handshake would present other credentials than this one's did.
+    pub(super) async fn superseded(&self) {
+        let mut snapshots = self.current.subscribe();
+        loop {
+            snapshots.mark_unchanged();
+            if self.is_superseded() {
+                return;
+            }
+            heard(Some(&mut snapshots)).await;
+        }
+    }
+
     /// Waits until the peer would not be let in any more, and says why.
     pub(super) async fn lost(&self) -> HandshakeError {
         // Heard from before the look, so that no change slips between.
@@ -150,8 +173,9 @@ impl Standing {
     }
 
     fn check_again(&self, policy: u64, now: Timestamp) -> Result<(), HandshakeError> {
-        let snapshot = self.current.load();
         let mut held = self.held();
+        // Behind the lock, so that no older answer comes after a newer one.
+        let snapshot = self.current.load();
         let judged = self.judge(&snapshot, &held.peer, now);
         held.answer = match judged {
             Ok(peer) => {
@@ -163,10 +187,10 @@ impl Standing {
             }
             Err(lost) => Err(lost),
         };
+        // What the answer was given for comes last: who reads that it is known reads the answer too.
         let deadline = held.peer.deadline().as_unix();
         self.deadline.store(deadline, Ordering::Release);
-        // Before what it was given for: who sees that the answer is of now has to see the answer, or one request more of
-        // a peer that was just refused would pass.
+        // Otherwise one request more of a peer that was just refused would pass.
         self.refused.store(held.answer.is_err(), Ordering::Release);
         self.policy.store(policy, Ordering::Release);
         self.generation
