@@ -18,6 +18,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tower_service::Service;
 
+use crate::goaway::Retiring;
+use crate::lifeline::Ending;
 use crate::stream::ClientStream;
 
 /// Connects by mutual TLS, for hyper-util's client and everything else that takes a `Service<Uri>`.
@@ -191,11 +193,12 @@ impl ConnectError {
 
 /// A connection in the pool of hyper-util's client.
 #[derive(Debug)]
-pub struct Connected(TokioIo<ClientStream<TcpStream>>);
+pub struct Connected(TokioIo<Retiring<TcpStream>>);
 
 impl Connected {
     fn new(stream: ClientStream<TcpStream>) -> Self {
-        Self(TokioIo::new(stream))
+        stream.lifeline().ends(Ending::Retired);
+        Self(TokioIo::new(Retiring::new(stream)))
     }
 
     /// The server.

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response, Version};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use mtls_core::{Forwarded, PeerInfo};
 use pin_project_lite::pin_project;
@@ -17,6 +18,9 @@ use crate::{audit, forwarded};
 
 /// Asks before each request, takes out what it says of a client behind its peer, and gives it the connection's
 /// [`PeerInfo`].
+///
+/// Over HTTP/1.1 a response says that it is the connection's last, once the connection is to end: closed while it is idle,
+/// it could cross the client's next request, which would be lost.
 ///
 /// A refused request is answered as [`AuthorizeLayer`](crate::AuthorizeLayer) answers one, and its connection is drained.
 #[derive(Clone)]
@@ -60,7 +64,9 @@ where
                 };
             }
             request.extensions_mut().insert(self.peer.clone());
+            let closes = request.version() < Version::HTTP_2;
             return Guarded::Inner {
+                lifeline: closes.then(|| self.lifeline.clone()),
                 future: self.inner.call(request),
             };
         };
@@ -80,14 +86,20 @@ where
         };
         let mut response: Response<NoBody> = refusal(&request, denied);
         if closes {
-            let close = http::HeaderValue::from_static("close");
-            response
-                .headers_mut()
-                .insert(http::header::CONNECTION, close);
+            close_after(&mut response);
         }
         Guarded::Refused {
             response: Some(response),
         }
+    }
+}
+
+/// RFC 9112 §9.6: the server closes the connection after a response that says so.
+fn close_after<B>(response: &mut Response<B>) {
+    // The connection is another protocol's from here on.
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
     }
 }
 
@@ -99,7 +111,12 @@ pin_project! {
     /// The future of a [`Guard`].
     #[project = GuardedProj]
     pub(crate) enum Guarded<F> {
-        Inner { #[pin] future: F },
+        Inner {
+            // Of an HTTP/1.1 connection.
+            lifeline: Option<Lifeline>,
+            #[pin]
+            future: F,
+        },
         Refused { response: Option<Response<NoBody>> },
     }
 }
@@ -112,8 +129,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            GuardedProj::Inner { future } => {
-                let response = ready!(future.poll(cx))?;
+            GuardedProj::Inner { lifeline, future } => {
+                let mut response = ready!(future.poll(cx))?;
+                if lifeline.as_ref().is_some_and(Lifeline::is_ending) {
+                    close_after(&mut response);
+                }
                 Poll::Ready(Ok(response.map(|body| GuardedBody::Inner { body })))
             }
             #[expect(

@@ -30,6 +30,8 @@ mod connect;
 #[cfg(feature = "server")]
 mod first_bytes;
 mod forwarded;
+#[cfg(feature = "client")]
+mod goaway;
 #[cfg(feature = "server")]
 mod guard;
 mod lifeline;

@@ -5,13 +5,18 @@
 //! drained where somebody can, and cut at a deadline in any case. A connection that has to end anyway, at the end of its
 //! peer's certificate or of its own age, is drained ahead of that, so that a peer that renewed in time loses no request.
 
+mod alarm;
+
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
+#[cfg(feature = "server")]
+use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 #[cfg(feature = "server")]
@@ -19,17 +24,37 @@ use mtls_core::Reason;
 use mtls_core::{HandshakeError, PeerInfo, Timestamp};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
+use alarm::Alarm;
+pub(crate) use alarm::Poller;
+
 /// The watch over one connection. A clone is another handle on the same.
 #[derive(Clone)]
-pub(crate) struct Lifeline(Arc<Mutex<Watch>>);
+pub(crate) struct Lifeline(Arc<Line>);
 
-/// How a connection that has to end is given time.
+struct Line {
+    alarm: Arc<Alarm>,
+    /// What the watch has come to, for whoever needs no more than that.
+    stage: AtomicU8,
+    watch: Mutex<Watch>,
+}
+
+/// How a connection ends.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ending {
-    /// From the loss of its peer, or from the beginning of its drain, to its cut.
-    pub(crate) deadline: Duration,
-    /// How old it may become, ±10 %.
-    pub(crate) max_age: Option<Duration>,
+pub(crate) enum Ending {
+    /// Nobody drains it: it is cut when its peer is lost.
+    Cut,
+    /// It is drained, and then cut.
+    #[cfg(feature = "server")]
+    Drained {
+        /// From the loss of its peer, or from the beginning of its drain, to its cut.
+        deadline: Duration,
+        /// How old it may become, ±10 %.
+        max_age: Option<Duration>,
+    },
+    /// It is one of a client's pool: it gets no new requests when a new connection would be a better one, and is cut when
+    /// its peer is lost.
+    #[cfg(feature = "client")]
+    Retired,
 }
 
 /// What a connection has come to.
@@ -48,6 +73,9 @@ pub(crate) enum Cause {
     Age,
     /// Its peer would not be let in any more.
     Lost(HandshakeError),
+    /// A new connection would present newer credentials of ours.
+    #[cfg(feature = "client")]
+    Superseded,
 }
 
 struct Watch {
@@ -56,7 +84,11 @@ struct Watch {
     /// When it has reached its greatest age.
     too_old: Option<Instant>,
     lost: Pin<Box<dyn Future<Output = HandshakeError> + Send>>,
+    /// For a client that has to know.
+    superseded: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     phase: Phase,
+    /// Rings the alarm.
+    waker: Waker,
 }
 
 enum Phase {
@@ -72,7 +104,8 @@ enum Phase {
     },
     Draining {
         cause: Cause,
-        cut: Pin<Box<Sleep>>,
+        /// When it is over; without, when its peer is lost.
+        cut: Option<Pin<Box<Sleep>>>,
     },
     Over(Cause),
 }
@@ -82,40 +115,56 @@ impl Lifeline {
     pub(crate) fn new(peer: PeerInfo) -> Self {
         let watched = peer.clone();
         let lost = Box::pin(async move { watched.lost().await });
-        Self(Arc::new(Mutex::new(Watch {
+        let alarm = Alarm::new();
+        let watch = Watch {
             peer,
-            ending: Ending {
-                deadline: Duration::ZERO,
-                max_age: None,
-            },
+            ending: Ending::Cut,
             too_old: None,
             lost,
+            superseded: None,
             phase: Phase::Good { leave: None },
-        })))
+            waker: Waker::from(Arc::clone(&alarm)),
+        };
+        Self(Arc::new(Line {
+            alarm,
+            stage: AtomicU8::new(GOOD),
+            watch: Mutex::new(watch),
+        }))
     }
 
-    /// From now on it is drained before it is cut.
-    #[cfg(feature = "server")]
-    pub(crate) fn drained(&self, ending: Ending) {
-        let mut watch = self.lock();
-        watch.ending = ending;
-        let age = ending.max_age.map(|age| age.min(LONGEST));
-        watch.too_old = age.map(|age| Instant::now() + age.mul_f64(0.9 + random() / 5.0));
-        watch.plan();
+    /// How it ends from now on.
+    #[cfg(any(feature = "client", feature = "server"))]
+    pub(crate) fn ends(&self, ending: Ending) {
+        self.lock().ends(ending);
+        self.0.alarm.ring();
     }
 
     /// Its peer was refused a request: it is drained without delay.
     #[cfg(feature = "server")]
     pub(crate) fn lose(&self, why: &HandshakeError) {
         self.lock().drain_lost(why.clone());
+        self.0.alarm.ring();
+    }
+
+    /// Whether it takes no new requests.
+    #[cfg(any(feature = "client", feature = "server"))]
+    pub(crate) fn is_ending(&self) -> bool {
+        self.look();
+        self.stage() != GOOD
     }
 
     /// Pending while the connection is as good as ever.
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Life> {
-        self.lock().poll(cx)
+    #[cfg(feature = "server")]
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Life> {
+        self.0.alarm.register(Poller::Server, cx.waker());
+        self.look();
+        if self.stage() == GOOD {
+            return Poll::Pending;
+        }
+        self.lock().life()
     }
 
-    /// Waits until it is to be drained.
+    /// Waits until it is to be drained. To be polled by one task, as [`over`](Self::over) is.
     #[cfg(feature = "server")]
     pub(crate) async fn draining(&self) -> Cause {
         poll_fn(|cx| self.poll(cx).map(Life::into_cause)).await
@@ -131,16 +180,46 @@ impl Lifeline {
         .await
     }
 
-    /// What a read or a write of the connection has to heed.
-    pub(crate) fn poll_cut(&self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.poll(cx) {
+    /// Fails when it is over. To be asked before any byte goes through: an atomic load or two, while nothing has changed.
+    pub(crate) fn heed(&self) -> io::Result<()> {
+        self.look();
+        if self.stage() != OVER {
+            return Ok(());
+        }
+        match self.lock().life() {
             Poll::Ready(Life::Over(cause)) => Err(cause.into()),
             Poll::Ready(Life::Draining(_)) | Poll::Pending => Ok(()),
         }
     }
 
+    /// No byte went through, and who waits for one is to be woken when it is over.
+    pub(crate) fn heed_while_waiting(&self, who: Poller, cx: &mut Context<'_>) -> io::Result<()> {
+        self.0.alarm.register(who, cx.waker());
+        self.heed()
+    }
+
+    /// Brings the watch up to date, if anything has stirred.
+    fn look(&self) {
+        if !self.0.alarm.is_rung() {
+            return;
+        }
+        let mut watch = self.lock();
+        self.0.alarm.silence();
+        let stage = watch.look();
+        let before = self.0.stage.swap(stage, Ordering::AcqRel);
+        drop(watch);
+        // Who was woken together with us may have looked before we were done.
+        if stage != before {
+            self.0.alarm.wake_all();
+        }
+    }
+
+    fn stage(&self) -> u8 {
+        self.0.stage.load(Ordering::Acquire)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Watch> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,7 +233,28 @@ impl Life {
 }
 
 impl Watch {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Life> {
+    /// What it has come to now, by the stage's number.
+    fn look(&mut self) -> u8 {
+        // Not the waker of whoever looks: there are others.
+        let waker = self.waker.clone();
+        self.advance(&mut Context::from_waker(&waker));
+        match self.phase {
+            Phase::Good { .. } | Phase::Lost { .. } => GOOD,
+            Phase::Draining { .. } => DRAINING,
+            Phase::Over(_) => OVER,
+        }
+    }
+
+    fn life(&self) -> Poll<Life> {
+        match &self.phase {
+            Phase::Good { .. } | Phase::Lost { .. } => Poll::Pending,
+            Phase::Draining { cause, .. } => Poll::Ready(Life::Draining(cause.clone())),
+            Phase::Over(cause) => Poll::Ready(Life::Over(cause.clone())),
+        }
+    }
+
+    /// Goes through its phases for as long as there is nothing to wait for.
+    fn advance(&mut self, cx: &mut Context<'_>) {
         loop {
             match &mut self.phase {
                 Phase::Good { leave } => {
@@ -162,35 +262,69 @@ impl Watch {
                         self.lose(why);
                         continue;
                     }
+                    #[cfg(feature = "client")]
+                    if let Some(superseded) = &mut self.superseded
+                        && superseded.as_mut().poll(cx).is_ready()
+                    {
+                        self.superseded = None;
+                        self.phase = Phase::Draining {
+                            cause: Cause::Superseded,
+                            cut: None,
+                        };
+                        continue;
+                    }
                     let Some((sleep, planned)) = leave else {
-                        return Poll::Pending;
+                        return;
                     };
-                    std::task::ready!(sleep.as_mut().poll(cx));
+                    if sleep.as_mut().poll(cx).is_pending() {
+                        return;
+                    }
                     let planned = *planned;
                     self.leave(planned);
                 }
                 Phase::Lost { why, drain, .. } => {
-                    std::task::ready!(drain.as_mut().poll(cx));
+                    if drain.as_mut().poll(cx).is_pending() {
+                        return;
+                    }
                     let why = why.clone();
                     self.drain_lost(why);
                 }
                 Phase::Draining { cause, cut } => {
-                    if cut.as_mut().poll(cx).is_pending() {
-                        return Poll::Ready(Life::Draining(cause.clone()));
-                    }
-                    self.phase = Phase::Over(cause.clone());
+                    let over = match cut {
+                        Some(cut) => cut.as_mut().poll(cx).map(|()| cause.clone()),
+                        None => self.lost.as_mut().poll(cx).map(Cause::Lost),
+                    };
+                    let Poll::Ready(cause) = over else {
+                        return;
+                    };
+                    self.phase = Phase::Over(cause);
                 }
-                Phase::Over(cause) => return Poll::Ready(Life::Over(cause.clone())),
+                Phase::Over(_) => return,
             }
         }
     }
 
+    #[cfg(any(feature = "client", feature = "server"))]
+    fn ends(&mut self, ending: Ending) {
+        self.ending = ending;
+        #[cfg(feature = "server")]
+        if let Ending::Drained { max_age, .. } = ending {
+            let age = max_age.map(|age| age.min(LONGEST));
+            self.too_old = age.map(|age| Instant::now() + age.mul_f64(0.9 + random() / 5.0));
+        }
+        #[cfg(feature = "client")]
+        if matches!(ending, Ending::Retired) {
+            let watched = self.peer.clone();
+            self.superseded = Some(Box::pin(async move { watched.superseded().await }));
+        }
+        self.plan();
+    }
+
     fn lose(&mut self, why: HandshakeError) {
-        let deadline = self.ending.deadline;
-        if deadline.is_zero() {
+        let Some(deadline) = self.ending.deadline() else {
             self.phase = Phase::Over(Cause::Lost(why));
             return;
-        }
+        };
         self.phase = Phase::Lost {
             why,
             drain: Box::pin(sleep(deadline.mul_f64(random() / 2.0))),
@@ -201,13 +335,13 @@ impl Watch {
     fn drain_lost(&mut self, why: HandshakeError) {
         let cut = match &self.phase {
             Phase::Lost { cut, .. } => *cut,
-            Phase::Good { .. } => Instant::now() + self.ending.deadline,
+            Phase::Good { .. } => Instant::now() + self.ending.deadline().unwrap_or_default(),
             // What it is drained for already ends it no later.
             Phase::Draining { .. } | Phase::Over(_) => return,
         };
         self.phase = Phase::Draining {
             cause: Cause::Lost(why),
-            cut: Box::pin(sleep_until(cut)),
+            cut: Some(Box::pin(sleep_until(cut))),
         };
     }
 
@@ -220,7 +354,10 @@ impl Watch {
         }
         self.phase = Phase::Draining {
             cause: Cause::Age,
-            cut: Box::pin(sleep(self.ending.deadline)),
+            cut: self
+                .ending
+                .deadline()
+                .map(|deadline| Box::pin(sleep(deadline))),
         };
     }
 
@@ -229,13 +366,37 @@ impl Watch {
         let planned = self.peer.deadline();
         let valid = planned.saturating_since(Timestamp::now());
         // A certificate that lives for seconds spends no more than a quarter of them on farewells.
-        let lead = self.ending.deadline.mul_f64(1.0 + random());
-        let left = valid - lead.min(valid / 4);
+        let lead = self
+            .ending
+            .deadline()
+            .unwrap_or(RETIREMENT)
+            .mul_f64(1.0 + random());
+        let lead = lead.min(valid / 4);
+        #[cfg(feature = "client")]
+        if lead.is_zero() && matches!(self.ending, Ending::Retired) {
+            // A new connection would find the same certificate, in its last second.
+            self.phase = Phase::Good { leave: None };
+            return;
+        }
+        let left = valid - lead;
         let leave = Instant::now() + left.min(LONGEST);
         let leave = self.too_old.map_or(leave, |then| leave.min(then));
         self.phase = Phase::Good {
             leave: Some((Box::pin(sleep_until(leave)), planned)),
         };
+    }
+}
+
+impl Ending {
+    /// How long its drain may take, if it is drained.
+    fn deadline(self) -> Option<Duration> {
+        match self {
+            Self::Cut => None,
+            #[cfg(feature = "server")]
+            Self::Drained { deadline, .. } => Some(deadline),
+            #[cfg(feature = "client")]
+            Self::Retired => None,
+        }
     }
 }
 
@@ -246,6 +407,8 @@ impl Cause {
         match self {
             Self::Age => None,
             Self::Lost(why) => Some(why.reason()),
+            #[cfg(feature = "client")]
+            Self::Superseded => None,
         }
     }
 }
@@ -255,18 +418,20 @@ impl fmt::Display for Cause {
         match self {
             Self::Age => f.write_str("it is old, or its peer's certificates are about to expire"),
             Self::Lost(why) => fmt::Display::fmt(why, f),
+            #[cfg(feature = "client")]
+            Self::Superseded => f.write_str("our credentials were rotated"),
         }
     }
 }
 
 impl From<Cause> for io::Error {
     fn from(cause: Cause) -> Self {
+        let kind = io::ErrorKind::ConnectionAborted;
         match cause {
-            Cause::Age => Self::new(
-                io::ErrorKind::ConnectionAborted,
-                "the connection is too old",
-            ),
-            Cause::Lost(why) => Self::new(io::ErrorKind::ConnectionAborted, why),
+            Cause::Age => Self::new(kind, "the connection is too old"),
+            Cause::Lost(why) => Self::new(kind, why),
+            #[cfg(feature = "client")]
+            Cause::Superseded => Self::new(kind, "our credentials were rotated"),
         }
     }
 }
@@ -284,3 +449,10 @@ fn random() -> f64 {
 
 /// Farther ahead than a timer reaches, and than anybody cares.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// How long before its server's certificates expire a client's connection gets no new requests.
+const RETIREMENT: Duration = Duration::from_secs(10);
+
+const GOOD: u8 = 0;
+const DRAINING: u8 = 1;
+const OVER: u8 = 2;

@@ -20,7 +20,7 @@ use mtls_core::{AuditEvent, Forwarded, PeerInfo, Reason, ServerTls};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tower_service::Service;
 use tracing::{debug, error, info};
 
@@ -246,7 +246,7 @@ where
             continue;
         };
         let lifeline = stream.lifeline().clone();
-        lifeline.drained(Ending {
+        lifeline.ends(Ending::Drained {
             deadline: options.lost_peer_deadline,
             max_age: options.max_age,
         });
@@ -261,7 +261,10 @@ where
             .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
             .into_owned();
         let shutdown = draining.subscribe();
-        connections.spawn(run_connection(http, connection, lifeline, shutdown));
+        let deadline = options.lost_peer_deadline;
+        connections.spawn(run_connection(
+            http, connection, lifeline, deadline, shutdown,
+        ));
     }
     // Nobody new from here on; handshakes in flight end with the listener.
     drop(listener);
@@ -304,6 +307,7 @@ async fn run_connection<C>(
     http: C,
     connection: Connection,
     lifeline: Lifeline,
+    deadline: Duration,
     mut shutdown: watch::Receiver<bool>,
 ) where
     C: GracefulConnection,
@@ -313,10 +317,7 @@ async fn run_connection<C>(
     let ended = tokio::select! {
         biased;
         ended = http.as_mut() => Some(ended),
-        cause = lifeline.draining() => {
-            told(&connection, &cause);
-            None
-        }
+        () = leaving(&connection, &lifeline, deadline) => None,
         // An error says that the server is gone: nobody is left to serve for.
         _ = shutdown.wait_for(|draining| *draining) => None,
     };
@@ -337,6 +338,19 @@ async fn run_connection<C>(
     if let Err(error) = ended {
         // Most often a client that went away.
         debug!(%error, "connection ended");
+    }
+}
+
+/// Until it is time for GOAWAY, or for an idle HTTP/1.1 connection to close.
+async fn leaving(connection: &Connection, lifeline: &Lifeline, deadline: Duration) {
+    let cause = lifeline.draining().await;
+    told(connection, &cause);
+    match cause {
+        // Over HTTP/1.1 the next response says it. Only who asks nothing for so long is closed while idle.
+        Cause::Age if connection.peer.alpn() != Some(b"h2") => sleep(deadline / 2).await,
+        Cause::Age | Cause::Lost(_) => {}
+        #[cfg(feature = "client")]
+        Cause::Superseded => {}
     }
 }
 

@@ -8,7 +8,7 @@ use mtls_core::PeerInfo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{client, server};
 
-use crate::lifeline::Lifeline;
+use crate::lifeline::{Lifeline, Poller};
 
 /// An accepted connection: bytes, and who sends them.
 ///
@@ -35,11 +35,6 @@ impl<IO> ServerStream<IO> {
     /// The stream underneath.
     pub fn get_ref(&self) -> &IO {
         self.tls.get_ref().0
-    }
-
-    #[cfg(feature = "server")]
-    pub(crate) fn lifeline(&self) -> &Lifeline {
-        &self.lifeline
     }
 }
 
@@ -82,6 +77,24 @@ macro_rules! stream {
             pub fn peer(&self) -> &PeerInfo {
                 &self.peer
             }
+
+            #[cfg(any(feature = "client", feature = "server"))]
+            pub(crate) fn lifeline(&self) -> &Lifeline {
+                &self.lifeline
+            }
+
+            /// Nobody waits for a peer, be it to take what it is sent, longer than the connection lasts.
+            fn or_cut<T>(
+                &self,
+                who: Poller,
+                cx: &mut Context<'_>,
+                polled: Poll<io::Result<T>>,
+            ) -> Poll<io::Result<T>> {
+                if polled.is_pending() {
+                    self.lifeline.heed_while_waiting(who, cx)?;
+                }
+                polled
+            }
         }
 
         impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for $stream<IO> {
@@ -91,8 +104,9 @@ macro_rules! stream {
                 buf: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
                 let this = self.get_mut();
-                this.lifeline.poll_cut(cx)?;
-                Pin::new(&mut this.tls).poll_read(cx, buf)
+                this.lifeline.heed()?;
+                let polled = Pin::new(&mut this.tls).poll_read(cx, buf);
+                this.or_cut(Poller::Reader, cx, polled)
             }
         }
 
@@ -103,8 +117,9 @@ macro_rules! stream {
                 buf: &[u8],
             ) -> Poll<io::Result<usize>> {
                 let this = self.get_mut();
-                this.lifeline.poll_cut(cx)?;
-                Pin::new(&mut this.tls).poll_write(cx, buf)
+                this.lifeline.heed()?;
+                let polled = Pin::new(&mut this.tls).poll_write(cx, buf);
+                this.or_cut(Poller::Writer, cx, polled)
             }
 
             fn poll_write_vectored(
@@ -113,8 +128,9 @@ macro_rules! stream {
                 bufs: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
                 let this = self.get_mut();
-                this.lifeline.poll_cut(cx)?;
-                Pin::new(&mut this.tls).poll_write_vectored(cx, bufs)
+                this.lifeline.heed()?;
+                let polled = Pin::new(&mut this.tls).poll_write_vectored(cx, bufs);
+                this.or_cut(Poller::Writer, cx, polled)
             }
 
             fn is_write_vectored(&self) -> bool {
@@ -122,11 +138,17 @@ macro_rules! stream {
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.get_mut().tls).poll_flush(cx)
+                let this = self.get_mut();
+                this.lifeline.heed()?;
+                let polled = Pin::new(&mut this.tls).poll_flush(cx);
+                this.or_cut(Poller::Writer, cx, polled)
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.get_mut().tls).poll_shutdown(cx)
+                let this = self.get_mut();
+                // A connection that is over is closed in order all the same, where its peer takes that much.
+                let polled = Pin::new(&mut this.tls).poll_shutdown(cx);
+                this.or_cut(Poller::Writer, cx, polled)
             }
         }
     };
