@@ -47,6 +47,23 @@ impl Serve {
         Self(self.0.drain_deadline(deadline))
     }
 
+    /// How long a connection may last whose client would no longer be let in: its root, its certificate's time or its line
+    /// of the policy is gone. Its requests are refused at once, with 401 or 403 or their gRPC equals; it is drained within
+    /// half of this time (GOAWAY, or the end of keep-alive), not all such connections at once; what is left of it then is
+    /// cut. Default: 10 s.
+    ///
+    /// A connection is drained this much, or up to twice this much, before its client's certificates expire: a client that
+    /// renewed in time connects anew without losing a request.
+    pub fn lost_peer_deadline(self, deadline: Duration) -> Self {
+        Self(self.0.lost_peer_deadline(deadline))
+    }
+
+    /// How old a connection may become, ±10 %, before it is drained. Default: as old as its client's certificates are
+    /// valid.
+    pub fn max_age(self, age: Duration) -> Self {
+        Self(self.0.max_age(age))
+    }
+
     /// How long a client may take to say which HTTP it speaks, and to send the head of an HTTP/1.1 request, the first one
     /// included; an HTTP/1.1 connection may be idle for as long. Default: 30 s.
     pub fn header_read_timeout(self, timeout: Duration) -> Self {
