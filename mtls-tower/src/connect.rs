@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tower_service::Service;
 
-use crate::goaway::Retiring;
+use crate::goaway::SaysGoaway;
 use crate::lifeline::Ending;
 use crate::stream::ClientStream;
 
@@ -26,6 +26,10 @@ use crate::stream::ClientStream;
 ///
 /// The current snapshot is read after TCP has connected, right before the handshake. It speaks to `https` URIs alone and
 /// never falls back to plaintext. The server's [`PeerInfo`] is among the extensions of every response.
+///
+/// A connection in a pool is cut when its server would no longer be let in. When our credentials were rotated, or ahead of
+/// the end of its server's certificates, the pool moves to a new connection, without losing a request, if it is told to by a
+/// [`RetireLayer`](crate::RetireLayer).
 #[derive(Debug, Clone)]
 pub struct Connector {
     tls: ClientTls,
@@ -193,12 +197,12 @@ impl ConnectError {
 
 /// A connection in the pool of hyper-util's client.
 #[derive(Debug)]
-pub struct Connected(TokioIo<Retiring<TcpStream>>);
+pub struct Connected(TokioIo<SaysGoaway<TcpStream>>);
 
 impl Connected {
     fn new(stream: ClientStream<TcpStream>) -> Self {
         stream.lifeline().ends(Ending::Retired);
-        Self(TokioIo::new(Retiring::new(stream)))
+        Self(TokioIo::new(SaysGoaway::new(stream)))
     }
 
     /// The server.
@@ -210,7 +214,9 @@ impl Connected {
 
 impl Connection for Connected {
     fn connected(&self) -> PoolInfo {
-        let info = PoolInfo::new().extra(self.peer().clone());
+        let info = PoolInfo::new()
+            .extra(self.peer().clone())
+            .extra(self.0.inner().pooled().handle());
         if self.peer().alpn() == Some(b"h2") {
             info.negotiated_h2()
         } else {

@@ -4,35 +4,44 @@
 //! when a connection is to be retired, one is read from it that the server did not send. Requests in flight finish, the
 //! next one makes a new connection, and the client closes the old one when it is done.
 //!
-//! It is not said before the first response has begun: a request whose connection was made for it is not tried again on
+//! A pool that a [`RetireLayer`](crate::RetireLayer) tells is told in a better way, and not in this one. It is not said before the first response has begun: a request whose connection was made for it is not tried again on
 //! another by hyper's pool.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use mtls_core::PeerInfo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::retire::Pooled;
 use crate::stream::ClientStream;
 
 /// A client's stream that says by itself when it is to be retired.
 #[derive(Debug)]
-pub(crate) struct Retiring<IO> {
+pub(crate) struct SaysGoaway<IO> {
     stream: ClientStream<IO>,
+    pooled: Arc<Pooled>,
     /// Without HTTP/2 there is nothing to say it by.
     frames: Option<Frames>,
     unsaid: &'static [u8],
 }
 
-impl<IO> Retiring<IO> {
+impl<IO> SaysGoaway<IO> {
     pub(crate) fn new(stream: ClientStream<IO>) -> Self {
         let is_http2 = stream.peer().alpn() == Some(b"h2");
+        let pooled = Pooled::new(stream.lifeline().clone());
         Self {
             stream,
+            pooled,
             frames: is_http2.then(Frames::default),
             unsaid: GOAWAY,
         }
+    }
+
+    pub(crate) fn pooled(&self) -> &Arc<Pooled> {
+        &self.pooled
     }
 
     pub(crate) fn peer(&self) -> &PeerInfo {
@@ -43,7 +52,8 @@ impl<IO> Retiring<IO> {
     fn say(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let begun = self.unsaid.len() < GOAWAY.len();
         let may_begin = self.frames.as_ref().is_some_and(Frames::is_between);
-        if self.unsaid.is_empty() || !(begun || may_begin) || !self.stream.lifeline().is_ending() {
+        let may_begin = may_begin && self.stream.lifeline().is_ending() && !self.pooled.is_known();
+        if self.unsaid.is_empty() || !(begun || may_begin) {
             return false;
         }
         let (now, later) = self.unsaid.split_at(self.unsaid.len().min(buf.remaining()));
@@ -53,7 +63,7 @@ impl<IO> Retiring<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Retiring<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for SaysGoaway<IO> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -76,7 +86,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Retiring<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Retiring<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for SaysGoaway<IO> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -38,6 +38,8 @@ mod lifeline;
 mod listener;
 mod peer_info;
 mod refusals;
+#[cfg(feature = "client")]
+mod retire;
 #[cfg(feature = "server")]
 mod serve;
 mod stream;
@@ -51,6 +53,9 @@ pub use forwarded::{ForwardedFuture, ForwardedLayer, WithForwarded, forward};
 pub use listener::MtlsListener;
 pub use mtls_core::PeerInfo;
 pub use peer_info::{PeerInfoLayer, WithPeer};
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub use retire::{Retire, RetireLayer, Retiring};
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub use serve::{Connection, Serve, serve, serve_with};

@@ -57,15 +57,6 @@ pub(crate) enum Ending {
     Retired,
 }
 
-/// What a connection has come to.
-#[derive(Debug, Clone)]
-pub(crate) enum Life {
-    /// No new requests: let those in flight finish.
-    Draining(Cause),
-    /// Closed, now.
-    Over(Cause),
-}
-
 /// Why a connection ends.
 #[derive(Debug, Clone)]
 pub(crate) enum Cause {
@@ -85,6 +76,7 @@ struct Watch {
     too_old: Option<Instant>,
     lost: Pin<Box<dyn Future<Output = HandshakeError> + Send>>,
     /// For a client that has to know.
+    #[cfg(feature = "client")]
     superseded: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     phase: Phase,
     /// Rings the alarm.
@@ -121,6 +113,7 @@ impl Lifeline {
             ending: Ending::Cut,
             too_old: None,
             lost,
+            #[cfg(feature = "client")]
             superseded: None,
             phase: Phase::Good { leave: None },
             waker: Waker::from(Arc::clone(&alarm)),
@@ -153,31 +146,27 @@ impl Lifeline {
         self.stage() != GOOD
     }
 
-    /// Pending while the connection is as good as ever.
+    /// Pending until it has come to this stage.
     #[cfg(feature = "server")]
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Life> {
+    fn poll(&self, stage: u8, cx: &mut Context<'_>) -> Poll<Cause> {
         self.0.alarm.register(Poller::Server, cx.waker());
         self.look();
-        if self.stage() == GOOD {
+        if self.stage() < stage {
             return Poll::Pending;
         }
-        self.lock().life()
+        self.lock().cause().map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Waits until it is to be drained. To be polled by one task, as [`over`](Self::over) is.
     #[cfg(feature = "server")]
     pub(crate) async fn draining(&self) -> Cause {
-        poll_fn(|cx| self.poll(cx).map(Life::into_cause)).await
+        poll_fn(|cx| self.poll(DRAINING, cx)).await
     }
 
     /// Waits until it is to be cut.
     #[cfg(feature = "server")]
     pub(crate) async fn over(&self) -> Cause {
-        poll_fn(|cx| match self.poll(cx) {
-            Poll::Ready(Life::Over(cause)) => Poll::Ready(cause),
-            Poll::Ready(Life::Draining(_)) | Poll::Pending => Poll::Pending,
-        })
-        .await
+        poll_fn(|cx| self.poll(OVER, cx)).await
     }
 
     /// Fails when it is over. To be asked before any byte goes through: an atomic load or two, while nothing has changed.
@@ -186,10 +175,9 @@ impl Lifeline {
         if self.stage() != OVER {
             return Ok(());
         }
-        match self.lock().life() {
-            Poll::Ready(Life::Over(cause)) => Err(cause.into()),
-            Poll::Ready(Life::Draining(_)) | Poll::Pending => Ok(()),
-        }
+        self.lock()
+            .cause()
+            .map_or(Ok(()), |cause| Err(cause.into()))
     }
 
     /// No byte went through, and who waits for one is to be woken when it is over.
@@ -223,15 +211,6 @@ impl Lifeline {
     }
 }
 
-impl Life {
-    #[cfg(feature = "server")]
-    fn into_cause(self) -> Cause {
-        match self {
-            Self::Draining(cause) | Self::Over(cause) => cause,
-        }
-    }
-}
-
 impl Watch {
     /// What it has come to now, by the stage's number.
     fn look(&mut self) -> u8 {
@@ -245,11 +224,11 @@ impl Watch {
         }
     }
 
-    fn life(&self) -> Poll<Life> {
+    /// Why it ends, if it does.
+    fn cause(&self) -> Option<Cause> {
         match &self.phase {
-            Phase::Good { .. } | Phase::Lost { .. } => Poll::Pending,
-            Phase::Draining { cause, .. } => Poll::Ready(Life::Draining(cause.clone())),
-            Phase::Over(cause) => Poll::Ready(Life::Over(cause.clone())),
+            Phase::Good { .. } | Phase::Lost { .. } => None,
+            Phase::Draining { cause, .. } | Phase::Over(cause) => Some(cause.clone()),
         }
     }
 

@@ -70,7 +70,7 @@ impl<IO> ClientStream<IO> {
 }
 
 macro_rules! stream {
-    ($stream:ident) => {
+    ($stream:ident, $feature:literal) => {
         impl<IO> $stream<IO> {
             /// The peer of this connection.
             #[must_use]
@@ -78,7 +78,7 @@ macro_rules! stream {
                 &self.peer
             }
 
-            #[cfg(any(feature = "client", feature = "server"))]
+            #[cfg(feature = $feature)]
             pub(crate) fn lifeline(&self) -> &Lifeline {
                 &self.lifeline
             }
@@ -154,5 +154,5 @@ macro_rules! stream {
     };
 }
 
-stream!(ServerStream);
-stream!(ClientStream);
+stream!(ServerStream, "server");
+stream!(ClientStream, "client");
