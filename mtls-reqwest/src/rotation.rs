@@ -1,9 +1,8 @@
 //! One `reqwest::Client` per snapshot, and which one is current.
 //!
-//! There is no task: each request asks whether the source has moved on. Dropping a `reqwest::Client` is the only way to
+//! There is no task: each request asks whether the source has moved on, or a server that was verified has reached its end. Dropping a `reqwest::Client` is the only way to
 //! close its idle connections, and nothing else stops a pooled connection from being used under a trust that is gone.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -27,7 +26,7 @@ pub(crate) struct Rotation {
 
 impl Rotation {
     pub(crate) fn start(tls: ClientTls, recipe: Recipe) -> Result<Self, reqwest::Error> {
-        let first = Generation::build(&tls, &recipe)?;
+        let first = Generation::build(&tls, &recipe, Timestamp::now())?;
         Ok(Self {
             tls,
             recipe,
@@ -67,7 +66,7 @@ impl Rotation {
         if let Some(generation) = self.usable(now) {
             return Ok(generation);
         }
-        match Generation::build(&self.tls, &self.recipe) {
+        match Generation::build(&self.tls, &self.recipe, now) {
             Ok(next) => {
                 let next = Arc::new(next);
                 debug!(mtls.generation = next.number(), "client replaced");
@@ -97,17 +96,17 @@ impl Rotation {
 pub(crate) struct Generation {
     http: reqwest::Client,
     handshake: ClientHandshake,
-    /// When the first of the servers that have answered expires, in UNIX seconds.
-    first_expiry: AtomicI64,
+    /// Its connections are no older, and neither is what the handshake says of their servers.
+    built: Timestamp,
 }
 
 impl Generation {
-    fn build(tls: &ClientTls, recipe: &Recipe) -> Result<Self, reqwest::Error> {
+    fn build(tls: &ClientTls, recipe: &Recipe, now: Timestamp) -> Result<Self, reqwest::Error> {
         let handshake = tls.handshake();
         Ok(Self {
             http: recipe.build(&handshake)?,
             handshake,
-            first_expiry: AtomicI64::new(i64::MAX),
+            built: now,
         })
     }
 
@@ -125,7 +124,6 @@ impl Generation {
         let Some(identity) = leaf.and_then(|leaf| self.handshake.identity_by_leaf(leaf)) else {
             return;
         };
-        self.note_expiry(&identity);
         response.extensions_mut().insert(Peer(identity));
     }
 
@@ -133,14 +131,11 @@ impl Generation {
         self.handshake.generation()
     }
 
-    /// A pooled connection outlives the certificate that it was made under, if nobody retires it.
+    /// A pooled connection outlives the certificate of its server, and what is known of its revocation, if nobody retires
+    /// it.
     fn serves(&self, newest: u64, now: Timestamp) -> bool {
-        self.number() >= newest && now.as_unix() <= self.first_expiry.load(Ordering::Relaxed)
-    }
-
-    fn note_expiry(&self, identity: &PeerIdentity) {
-        let not_after = identity.window().not_after.as_unix();
-        self.first_expiry.fetch_min(not_after, Ordering::Relaxed);
+        let first = self.handshake.first_deadline(self.built);
+        self.number() >= newest && first.is_none_or(|first| now <= first)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -25,7 +26,7 @@ use super::standing::{Measure, Standing};
 use super::tickets::Tickets;
 use crate::audit::ConnectionFacts;
 use crate::clock;
-use crate::identity::{PeerIdentity, TrustDomain};
+use crate::identity::{PeerIdentity, Timestamp, TrustDomain};
 use crate::policy::SpiffePattern;
 use crate::snapshot::{CredentialSource, Current, Snapshot};
 use crate::verify::{self, ChainError, ChainFault, Role, VerifiedPeer};
@@ -143,6 +144,7 @@ impl ClientHandshake {
             current: Arc::clone(inner.source.cell()),
             expectation: inner.expectation.clone(),
             seen: Mutex::default(),
+            first_deadline: AtomicI64::new(i64::MAX),
             tickets: Arc::default(),
             snapshot,
         });
@@ -238,6 +240,15 @@ impl ClientHandshake {
         newest.map(|peer| peer.identity().clone())
     }
 
+    /// The first of the moments, `since` or later, until which servers that this snapshot's verifier has let in may be relied
+    /// on if nothing changes: the ends of their certificates, or of what is known of their revocation.
+    ///
+    /// It is for a library whose connections cannot be ended one by one: those that it made since then end with it.
+    #[must_use]
+    pub fn first_deadline(&self, since: Timestamp) -> Option<Timestamp> {
+        self.verifier.first_deadline(since)
+    }
+
     /// Why the handshake failed, given what connecting returned.
     #[must_use]
     pub fn explain(&self, error: &io::Error) -> HandshakeError {
@@ -265,6 +276,8 @@ struct Verifier {
     snapshot: Arc<Snapshot>,
     expectation: Expectation,
     seen: Mutex<Seen>,
+    /// The least of the deadlines of whom it has seen, but for some that have passed.
+    first_deadline: AtomicI64,
     tickets: Arc<Tickets>,
 }
 
@@ -292,6 +305,30 @@ impl Verifier {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         lock(&self.seen)
+    }
+
+    fn remember(&self, peer: Arc<VerifiedPeer>) {
+        let mut seen = self.seen();
+        let deadline = peer.deadline().as_unix();
+        self.first_deadline.fetch_min(deadline, Ordering::AcqRel);
+        seen.insert(peer);
+    }
+
+    fn first_deadline(&self, since: Timestamp) -> Option<Timestamp> {
+        let first = self.first_deadline.load(Ordering::Acquire);
+        let first = if first >= since.as_unix() {
+            first
+        } else {
+            // Looked for behind the lock, so that nobody who is let in meanwhile is passed over.
+            let seen = self.seen();
+            let peers = seen.by_leaf.values().flatten();
+            let deadlines = peers.map(|peer| peer.deadline().as_unix());
+            let first = deadlines.filter(|end| *end >= since.as_unix()).min();
+            let first = first.unwrap_or(i64::MAX);
+            self.first_deadline.store(first, Ordering::Release);
+            first
+        };
+        (first != i64::MAX).then(|| Timestamp::from_unix(first))
     }
 
     fn peer(&self, chain: &[CertificateDer<'_>]) -> Option<Arc<VerifiedPeer>> {
@@ -376,7 +413,7 @@ impl ServerCertVerifier for Verifier {
         match self.verify(&chain, server_name, now) {
             Ok(peer) => {
                 self.tickets.verified(server_name, peer.resumable_until());
-                self.seen().insert(peer);
+                self.remember(peer);
                 Ok(ServerCertVerified::assertion())
             }
             Err(error) => Err(carry(Box::new(error).into())),
