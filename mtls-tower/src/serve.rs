@@ -128,8 +128,9 @@ impl<M> Serve<M> {
         self
     }
 
-    /// How old a connection may become, ±10 %, before it is drained. Default: as old as its client's certificates are
-    /// valid.
+    /// How old a connection may become, ±10 %, before it is drained; what is then in flight has the
+    /// [`lost_peer_deadline`](Self::lost_peer_deadline) to finish. An HTTP/1.1 connection says so with its next response, and
+    /// is closed while idle only after half of that. Default: as old as its client's certificates are valid.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.options.max_age = Some(age);
         self
