@@ -7,13 +7,16 @@
 //! A pool that a [`RetireLayer`](crate::RetireLayer) tells is told in a better way, and not in this one. It is not said before the first response has begun: a request whose connection was made for it is not tried again on
 //! another by hyper's pool.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use mtls_core::PeerInfo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use crate::retire::Pooled;
 use crate::stream::ClientStream;
@@ -26,6 +29,8 @@ pub(crate) struct SaysGoaway<IO> {
     /// Without HTTP/2 there is nothing to say it by.
     frames: Option<Frames>,
     unsaid: &'static [u8],
+    /// From when it could be said.
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl<IO> SaysGoaway<IO> {
@@ -37,6 +42,7 @@ impl<IO> SaysGoaway<IO> {
             pooled,
             frames: is_http2.then(Frames::default),
             unsaid: GOAWAY,
+            patience: None,
         }
     }
 
@@ -49,11 +55,17 @@ impl<IO> SaysGoaway<IO> {
     }
 
     /// Says what is left to say, if it is time and there is room.
-    fn say(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+    fn say(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> bool {
         let begun = self.unsaid.len() < GOAWAY.len();
         let may_begin = self.frames.as_ref().is_some_and(Frames::is_between);
         let may_begin = may_begin && self.stream.lifeline().is_ending() && !self.pooled.is_known();
         if self.unsaid.is_empty() || !(begun || may_begin) {
+            return false;
+        }
+        let patience = self
+            .patience
+            .get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+        if !begun && patience.as_mut().poll(cx).is_pending() {
             return false;
         }
         let (now, later) = self.unsaid.split_at(self.unsaid.len().min(buf.remaining()));
@@ -70,7 +82,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for SaysGoaway<IO> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.say(buf) {
+        if this.say(cx, buf) {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -79,7 +91,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for SaysGoaway<IO> {
             frames.follow(buf.filled().get(before..).unwrap_or_default());
         }
         // It may have become time while the stream found nothing to read; nobody would come back for it.
-        if polled.is_pending() && this.say(buf) {
+        if polled.is_pending() && this.say(cx, buf) {
             return Poll::Ready(Ok(()));
         }
         polled
@@ -170,6 +182,9 @@ impl Frames {
         rest
     }
 }
+
+/// A [`RetireLayer`](crate::RetireLayer) learns of a connection when its first response gets there: it is given time for that.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// RFC 9113 §4.1.
 const FRAME_HEADER: usize = 9;
