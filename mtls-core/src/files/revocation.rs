@@ -21,41 +21,46 @@ pub(crate) struct RevocationList {
     pub(crate) path: PathBuf,
 }
 
-/// The lists of each trust domain for which some are configured; `None` is the local one.
-///
-/// All lists of a domain or the first error: with one of them missing, its revocations would be forgotten.
-pub(crate) fn revocation(
-    set: &FileSet,
-) -> BTreeMap<Option<TrustDomain>, Result<Vec<RevocationList>, LoadError>> {
-    let mut all = BTreeMap::new();
+/// What was found of the lists of one trust domain.
+#[derive(Debug, Default)]
+pub(crate) struct RevocationFound {
+    pub(crate) lists: Vec<RevocationList>,
+    /// What could not be read, file by file. What it revoked must not be forgotten for that.
+    pub(crate) faults: Vec<LoadError>,
+}
+
+/// The lists of each trust domain for which some are configured; `None` is the local one. Each file stands for itself.
+pub(crate) fn revocation(set: &FileSet) -> BTreeMap<Option<TrustDomain>, RevocationFound> {
+    let mut all: BTreeMap<_, RevocationFound> = BTreeMap::new();
     for (domain, found) in &set.trust.revocation {
-        let lists = all.entry(domain.clone()).or_insert_with(|| Ok(Vec::new()));
-        match (lists.as_mut(), lists_of(found)) {
-            (Ok(lists), Ok(more)) => lists.extend(more),
-            (Ok(_), Err(error)) => *lists = Err(error),
-            (Err(_), _) => {}
-        }
+        all.entry(domain.clone()).or_default().add(found);
     }
     all
 }
 
-fn lists_of(found: &Found) -> Result<Vec<RevocationList>, LoadError> {
-    let files = found.files.as_ref().map_err(Clone::clone)?;
-    if files.is_empty() {
-        return Err(LoadError::CrlMissing {
-            path: found.path.clone(),
-            found: "a directory without any `*.crl` or `*.pem`",
-        });
-    }
-    let mut lists = Vec::new();
-    for file in files {
-        let content = file.content.as_ref().map_err(Clone::clone)?;
-        for der in revocation_lists(content)? {
-            let path = file.path.clone();
-            lists.push(RevocationList { der, path });
+impl RevocationFound {
+    fn add(&mut self, found: &Found) {
+        let files = match &found.files {
+            Ok(files) => files,
+            Err(error) => return self.faults.push(error.clone()),
+        };
+        if files.is_empty() {
+            self.faults.push(LoadError::CrlMissing {
+                path: found.path.clone(),
+                found: "a directory without any `*.crl` or `*.pem`",
+            });
+        }
+        for file in files {
+            let content = file.content.as_ref().map_err(Clone::clone);
+            match content.and_then(revocation_lists) {
+                Ok(lists) => self.lists.extend(lists.into_iter().map(|der| {
+                    let path = file.path.clone();
+                    RevocationList { der, path }
+                })),
+                Err(error) => self.faults.push(error),
+            }
         }
     }
-    Ok(lists)
 }
 
 /// The lists of one file: PEM blocks, or one list in DER. Text around blocks is passed over, other blocks are not.

@@ -95,8 +95,9 @@ impl CredentialFiles {
     /// Default: nothing is revoked. Called again, it adds a path.
     ///
     /// A file holds PEM `X509 CRL` blocks or one list in DER, and nothing else. A path that is configured and holds no
-    /// list is an error, as is one broken file among several: what is not read would revoke nobody. All lists together
-    /// have at most 64 MiB, the entries of about a million certificates.
+    /// list is an error, as is one broken file among several: what is not read would revoke nobody. At first nothing is
+    /// served with it; later the lists that it held stay, beside the new ones of its neighbours. All lists together have
+    /// at most 64 MiB, the entries of about a million certificates.
     ///
     /// Errors, when it is read: [`LoadError::CrlMissing`], [`LoadError::CrlUnexpected`] for anything but a list, a private
     /// key included, and what may be wrong with any file.
@@ -106,7 +107,8 @@ impl CredentialFiles {
         self
     }
 
-    /// As [`revocation_lists`](Self::revocation_lists), for chains that verify under this domain's bundle.
+    /// As [`revocation_lists`](Self::revocation_lists), for chains that verify under this domain's bundle. A domain whose
+    /// bundle appears later is not federated with before its lists are sound.
     #[must_use]
     pub fn revocation_lists_for(
         mut self,

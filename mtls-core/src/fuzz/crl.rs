@@ -5,7 +5,7 @@ use rustls_pki_types::CertificateDer;
 use super::{check, pieces};
 use crate::files;
 use crate::identity::certificate::Certificate;
-use crate::verify::revocation::{CrlMaterial, RevocationLists};
+use crate::verify::revocation::{CrlMaterial, CrlsFound, RevocationLists};
 use crate::verify::{ChainFault, Revocation};
 
 /// Bytes are read as a file of revocation lists; each of them is judged, and asked about a certificate.
@@ -24,32 +24,33 @@ pub fn crl(bytes: &[u8]) {
         return;
     };
     let algorithms = provider.signature_verification_algorithms;
-    let material: Vec<_> = lists
-        .into_iter()
-        .map(|der| CrlMaterial {
-            der,
-            origin: "file".into(),
-        })
-        .collect();
+    let material = lists.into_iter().map(|der| CrlMaterial {
+        der,
+        origin: "file".into(),
+    });
+    let found = CrlsFound {
+        lists: material.collect(),
+        faults: Vec::new(),
+    };
     let (leaf, authority) = (parsed(&pieces::leaf()), parsed(&pieces::root()));
     let now = pieces::now().into();
     let load = |previous| {
         let issuers = [&authority];
         let settings = Revocation::new();
-        RevocationLists::load(
-            material.clone(),
-            &issuers,
-            previous,
-            settings,
-            algorithms,
-            now,
-        )
+        RevocationLists::load(found.clone(), &issuers, previous, settings, algorithms, now)
     };
     let loaded = match load(None) {
-        Ok(loaded) => loaded,
+        Ok((loaded, errors)) => {
+            assert!(
+                errors.is_empty(),
+                "with nothing before, an error refuses all"
+            );
+            loaded
+        }
         Err(error) => return check::explained(&error, error.remedy(), bytes.len()),
     };
-    let again = load(Some(&loaded)).expect("it was taken a moment ago");
+    let (again, errors) = load(Some(&loaded)).expect("it was taken a moment ago");
+    assert!(errors.is_empty(), "the same bytes are sound again");
     assert!(again.same_as(&loaded), "the same bytes are no news");
     for status in loaded.status() {
         // An entry is a serial number and a date: twenty bytes at the least.

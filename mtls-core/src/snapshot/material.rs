@@ -13,7 +13,7 @@ use super::trust::TrustParts;
 use crate::error::LoadError;
 use crate::identity::certificate::Certificate;
 use crate::identity::{SpiffeId, Timestamp, TrustDomain};
-use crate::verify::revocation::{CrlMaterial, RevocationLists};
+use crate::verify::revocation::{CrlMaterial, CrlsFound, RevocationLists};
 
 /// The certificates of the trust bundles as a source found them, one bundle per trust domain.
 ///
@@ -22,8 +22,8 @@ use crate::verify::revocation::{CrlMaterial, RevocationLists};
 pub struct TrustMaterial {
     local: Result<Found, LoadError>,
     federated: BTreeMap<TrustDomain, Result<Found, LoadError>>,
-    local_lists: Option<Result<Vec<CrlMaterial>, LoadError>>,
-    federated_lists: BTreeMap<TrustDomain, Result<Vec<CrlMaterial>, LoadError>>,
+    /// `None` is our own trust domain, which may be called by its name too.
+    lists: BTreeMap<Option<TrustDomain>, CrlsFound>,
     /// What is wrong beside single bundles.
     faults: Vec<LoadError>,
     absent: Absent,
@@ -69,38 +69,36 @@ impl TrustMaterial {
     /// Adds the revocation lists of our own trust domain: from then on whoever is on one of them is refused, and so is
     /// whoever none of them speaks of, unless the source was told otherwise by
     /// [`SourceBuilder::revocation`](crate::SourceBuilder::revocation).
+    ///
+    /// Called again, it adds to what was said before.
     #[must_use]
     pub fn revoke(
-        mut self,
+        self,
         lists: impl IntoIterator<Item = CertificateRevocationListDer<'static>>,
     ) -> Self {
-        self.local_lists = Some(Ok(given(lists)));
-        self
+        self.with_lists(None, given(lists))
     }
 
-    /// Adds the revocation lists of a foreign trust domain.
+    /// Adds the revocation lists of one trust domain, foreign or our own. A foreign one is not federated with before its
+    /// lists are sound.
     #[must_use]
     pub fn revoke_in(
-        mut self,
+        self,
         trust_domain: TrustDomain,
         lists: impl IntoIterator<Item = CertificateRevocationListDer<'static>>,
     ) -> Self {
-        self.federated_lists.insert(trust_domain, Ok(given(lists)));
-        self
+        self.with_lists(Some(trust_domain), given(lists))
     }
 
     /// What was found where the revocation lists should be; of our own trust domain, or of another.
     pub(crate) fn with_lists(
         mut self,
         trust_domain: Option<TrustDomain>,
-        found: Result<Vec<CrlMaterial>, LoadError>,
+        found: CrlsFound,
     ) -> Self {
-        match trust_domain {
-            None => self.local_lists = Some(found),
-            Some(domain) => {
-                self.federated_lists.insert(domain, found);
-            }
-        }
+        let here = self.lists.entry(trust_domain).or_default();
+        here.lists.extend(found.lists);
+        here.faults.extend(found.faults);
         self
     }
 
@@ -109,8 +107,7 @@ impl TrustMaterial {
         Self {
             local: found.map(Found::new),
             federated: BTreeMap::new(),
-            local_lists: None,
-            federated_lists: BTreeMap::new(),
+            lists: BTreeMap::new(),
             faults: Vec::new(),
             absent: Absent::Gone,
         }
@@ -192,7 +189,7 @@ impl TrustMaterial {
             errors: &mut errors,
         };
         let (local_lists, federated_lists) =
-            self.lists(loader, domain.as_ref(), &issuers, &federated, before);
+            self.load_lists(loader, domain.as_ref(), &issuers, &mut federated, before);
         let aliases = before.map(|before| before.aliases.clone());
         let parts = TrustParts {
             local,
@@ -231,28 +228,46 @@ impl TrustMaterial {
 
     /// The lists of each trust domain. What cannot be used leaves those of before; so does the absence of lists where there
     /// were some, for nobody is let in again by a list that is forgotten.
-    fn lists(
+    ///
+    /// A domain that comes new with lists none of which were ever sound is taken out of `federated`: it would be trusted as
+    /// though it had revoked nobody.
+    fn load_lists(
         &self,
         mut loader: ListLoader<'_>,
         own: Option<&TrustDomain>,
         issuers: &[&Certificate],
-        federated: &BTreeMap<TrustDomain, TrustBundle>,
+        federated: &mut BTreeMap<TrustDomain, TrustBundle>,
         before: Option<&TrustParts>,
     ) -> (
         Option<Arc<RevocationLists>>,
         BTreeMap<TrustDomain, Arc<RevocationLists>>,
     ) {
         let previous = before.and_then(|before| before.local_lists.as_ref());
-        let local = loader.load(own, self.local_lists.as_ref(), issuers, previous);
-        let lists = federated.iter().filter_map(|(domain, bundle)| {
+        let local = loader.load(own, self.local_lists(own), issuers, previous);
+        let mut lists = BTreeMap::new();
+        federated.retain(|domain, bundle| {
             let previous = before.and_then(|before| before.federated_lists.get(domain));
+            let is_new = before.is_none_or(|before| !before.federated.contains_key(domain));
             let issuers: Vec<_> = bundle.facts().collect();
-            let found = self.federated_lists.get(domain);
-            let lists = loader.load(Some(domain), found, &issuers, previous)?;
-            Some((domain.clone(), lists))
+            let found = self.lists.get(&Some(domain.clone())).cloned();
+            let configured = found.is_some();
+            let loaded = loader.load(Some(domain), found, &issuers, previous);
+            let is_held_back = configured && loaded.is_none() && is_new;
+            lists.extend(loaded.map(|loaded| (domain.clone(), loaded)));
+            !is_held_back
         });
-        let lists = lists.collect();
         (local, lists)
+    }
+
+    /// What was found for our own trust domain, by whichever of its two names.
+    fn local_lists(&self, own: Option<&TrustDomain>) -> Option<CrlsFound> {
+        let by_name = own.and_then(|own| self.lists.get(&Some(own.clone())));
+        let found = self.lists.get(&None).into_iter().chain(by_name).cloned();
+        found.reduce(|mut all, more| {
+            all.lists.extend(more.lists);
+            all.faults.extend(more.faults);
+            all
+        })
     }
 }
 
@@ -267,16 +282,15 @@ impl ListLoader<'_> {
     fn load(
         &mut self,
         domain: Option<&TrustDomain>,
-        found: Option<&Result<Vec<CrlMaterial>, LoadError>>,
+        found: Option<CrlsFound>,
         issuers: &[&Certificate],
         previous: Option<&Arc<RevocationLists>>,
     ) -> Option<Arc<RevocationLists>> {
         let loaded = match found {
             None if previous.is_none() => return None,
             None => Err(LoadError::CrlsEmpty),
-            Some(Err(error)) => Err(error.clone()),
-            Some(Ok(material)) => RevocationLists::load(
-                material.clone(),
+            Some(found) => RevocationLists::load(
+                found,
                 issuers,
                 previous.map(|previous| &**previous),
                 self.settings.revocation_of(domain),
@@ -285,7 +299,10 @@ impl ListLoader<'_> {
             ),
         };
         match loaded {
-            Ok(lists) => Some(Arc::new(lists)),
+            Ok((lists, errors)) => {
+                self.errors.extend(errors);
+                Some(Arc::new(lists))
+            }
             Err(error) => {
                 self.errors.push(error);
                 previous.cloned()
@@ -294,14 +311,15 @@ impl ListLoader<'_> {
     }
 }
 
-fn given(
-    lists: impl IntoIterator<Item = CertificateRevocationListDer<'static>>,
-) -> Vec<CrlMaterial> {
+fn given(lists: impl IntoIterator<Item = CertificateRevocationListDer<'static>>) -> CrlsFound {
     let lists = lists.into_iter().map(|der| CrlMaterial {
         der,
         origin: "(list)".into(),
     });
-    lists.collect()
+    CrlsFound {
+        lists: lists.collect(),
+        faults: Vec::new(),
+    }
 }
 
 impl Found {

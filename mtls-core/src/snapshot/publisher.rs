@@ -96,7 +96,7 @@ impl Publisher {
         let now = clock::now();
         let verdict = judge::first(&settings, credentials, trust, now)?;
         let settings = Arc::new(settings);
-        let snapshot = snapshot(verdict, FIRST_GENERATION, &settings, now);
+        let snapshot = snapshot(verdict, None, FIRST_GENERATION, &settings, now);
         let (generation, announced) = watch::channel(FIRST_GENERATION);
         let record = Record::of(&snapshot);
         let current = Current {
@@ -311,7 +311,7 @@ impl Shared {
             };
         }
         let generation = current.generation + 1;
-        let next = snapshot(verdict, generation, &self.settings, now);
+        let next = snapshot(verdict, Some(&current), generation, &self.settings, now);
         log_rotation(&current, &next);
         if !Arc::ptr_eq(&current.trust, &next.trust) {
             next.trust.verify_live_peers_of(&current.trust, now);
@@ -387,6 +387,7 @@ impl Shared {
 
 fn snapshot(
     verdict: Verdict,
+    before: Option<&Snapshot>,
     generation: u64,
     settings: &Arc<Settings>,
     now: UnixTime,
@@ -398,7 +399,13 @@ fn snapshot(
         Role::Client
     };
     let own_revoked = verdict.trust.own_revocation(own, role, now);
-    if let Some(revoked) = &own_revoked {
+    // Once: a source may be given another list every hour, for as long as its own leaf is on each.
+    let is_told = before.is_some_and(|before| {
+        before.own_revoked.is_some() && Arc::ptr_eq(&before.credentials, &verdict.credentials)
+    });
+    if let Some(revoked) = &own_revoked
+        && !is_told
+    {
         warn!(
             mtls.serial = verdict.credentials.serial(),
             error = %revoked,

@@ -29,7 +29,7 @@ use crate::files::{
     RevocationList, Subscription, WatchMode,
 };
 use crate::identity::Timestamp;
-use crate::verify::revocation::CrlMaterial;
+use crate::verify::revocation::{CrlMaterial, CrlsFound};
 
 /// How often, and how patiently, a source reads its files.
 #[derive(Debug, Clone)]
@@ -459,9 +459,10 @@ pub(super) fn trust(set: &FileSet) -> TrustMaterial {
         };
         material = material.with_federated(domain, found);
     }
-    for (domain, lists) in files::revocation(set) {
-        let lists = lists.map(|lists| lists.into_iter().map(Into::into).collect());
-        material = material.with_lists(domain, lists);
+    for (domain, found) in files::revocation(set) {
+        let lists = found.lists.into_iter().map(Into::into).collect();
+        let faults = found.faults;
+        material = material.with_lists(domain, CrlsFound { lists, faults });
     }
     material
 }

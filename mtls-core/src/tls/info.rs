@@ -92,8 +92,8 @@ impl PeerInfo {
         self.0.standing.check(Timestamp::now())
     }
 
-    /// The last second at which the peer is let in if nothing changes: the end of its certificates' validity, or of what
-    /// is known of their revocation.
+    /// The last second at which the peer is let in if nothing changes: the end of its certificates' validity. That a
+    /// revocation list becomes stale ends no connection.
     #[must_use]
     pub fn deadline(&self) -> Timestamp {
         self.0.standing.deadline()

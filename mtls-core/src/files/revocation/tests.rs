@@ -118,7 +118,7 @@ fn a_list_in_the_place_of_a_bundle_is_named() {
 }
 
 #[test]
-fn a_directory_gives_the_lists_of_all_its_files_or_an_error() {
+fn a_directory_gives_the_lists_of_all_its_files_and_an_error_for_each_that_is_none() {
     let (_guard, dir) = tempdir();
     let lists = dir.join("crl");
     fs::create_dir(&lists).unwrap();
@@ -129,34 +129,39 @@ fn a_directory_gives_the_lists_of_all_its_files_or_an_error() {
         .revocation_lists_for(other.clone(), dir.join("b.crl"));
     let counts = || {
         let all = revocation(&read_set(&files).unwrap());
-        assert_eq!(all[&Some(other.clone())].as_ref().unwrap().len(), 1);
-        match &all[&None] {
-            Ok(lists) => Ok(lists.len()),
-            Err(error) => Err(error.clone()),
-        }
+        assert_eq!(all[&Some(other.clone())].lists.len(), 1);
+        let local = &all[&None];
+        (local.lists.len(), local.faults.clone())
     };
-    assert!(matches!(counts(), Err(LoadError::CrlMissing { .. })));
+    assert!(
+        matches!(counts(), (0, faults) if matches!(faults[..], [LoadError::CrlMissing { .. }]))
+    );
     for name in ["ca.crl", "crl.pem", "ca-crl.pem", "ca.crl.pem"] {
         fs::write(lists.join(name), list().pem().unwrap()).unwrap();
     }
     for passed in ["README", ".staged.pem", "ca.crl.old"] {
         fs::write(lists.join(passed), "no list").unwrap();
     }
-    assert_eq!(counts().unwrap(), 4);
+    assert!(matches!(counts(), (4, faults) if faults.is_empty()));
     fs::write(
         lists.join("root.pem"),
         TestCa::new("example.org").root_pem(),
     )
     .unwrap();
-    assert!(matches!(counts(), Err(LoadError::CrlUnexpected { .. })));
+    let unexpected = |fault: &[_]| matches!(fault, [LoadError::CrlUnexpected { .. }]);
+    assert!(matches!(counts(), (4, faults) if unexpected(&faults)));
     fs::write(lists.join("root.pem"), "").unwrap();
-    assert!(matches!(counts(), Err(LoadError::CrlMissing { .. })));
+    fs::write(lists.join("another.pem"), "no list").unwrap();
+    let missing = |fault: &LoadError| matches!(fault, LoadError::CrlMissing { .. });
+    assert!(matches!(counts(), (4, faults) if faults.len() == 2 && faults.iter().all(missing)));
     fs::remove_dir_all(&lists).unwrap();
-    assert!(matches!(counts(), Err(LoadError::FileMissing { .. })));
+    assert!(
+        matches!(counts(), (0, faults) if matches!(faults[..], [LoadError::FileMissing { .. }]))
+    );
 }
 
 #[test]
-fn several_paths_of_one_domain_are_added_up_and_fail_together() {
+fn several_paths_of_one_domain_are_added_up_and_each_fails_by_itself() {
     let (_guard, dir) = tempdir();
     for name in ["a.crl", "b.crl"] {
         fs::write(dir.join(name), list().der()).unwrap();
@@ -169,10 +174,16 @@ fn several_paths_of_one_domain_are_added_up_and_fail_together() {
             .remove(&None)
             .unwrap()
     };
-    let paths: Vec<_> = local().unwrap().into_iter().map(|list| list.path).collect();
-    assert_eq!(paths, [dir.join("a.crl"), dir.join("b.crl")]);
+    let paths = |found: &RevocationFound| -> Vec<_> {
+        found.lists.iter().map(|list| list.path.clone()).collect()
+    };
+    let both = local();
+    assert_eq!(paths(&both), [dir.join("a.crl"), dir.join("b.crl")]);
+    assert!(both.faults.is_empty());
     fs::remove_file(dir.join("a.crl")).unwrap();
-    assert!(matches!(local(), Err(LoadError::FileMissing { .. })));
+    let one = local();
+    assert_eq!(paths(&one), [dir.join("b.crl")]);
+    assert!(matches!(one.faults[..], [LoadError::FileMissing { .. }]));
 }
 
 #[test]
@@ -182,12 +193,12 @@ fn a_list_may_be_larger_than_a_certificate_file_and_all_have_a_limit() {
     fs::write(dir.join("large.crl"), text).unwrap();
     let files = write_plain(&dir, "").revocation_lists(dir.join("large.crl"));
     let local = |files: &_| revocation(&read_set(files).unwrap()).remove(&None).unwrap();
-    assert_eq!(local(&files).unwrap().len(), 1);
+    assert_eq!(local(&files).lists.len(), 1);
     // A hole: it has a size, and takes no space.
     let hole = fs::File::create(dir.join("large.crl")).unwrap();
     hole.set_len(64 * 1024 * 1024 + 1).unwrap();
-    let refused = local(&files);
+    let refused = local(&files).faults;
     assert!(
-        matches!(refused, Err(LoadError::FileTooLarge { limit, .. }) if limit == 64 * 1024 * 1024)
+        matches!(refused[..], [LoadError::FileTooLarge { limit, .. }] if limit == 64 * 1024 * 1024)
     );
 }

@@ -1,7 +1,8 @@
 //! All lists of a trust domain, and what they say of a path.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -23,6 +24,14 @@ pub(crate) struct CrlMaterial {
     pub(crate) der: CertificateRevocationListDer<'static>,
     /// The file that it is from.
     pub(crate) origin: PathBuf,
+}
+
+/// What was found where the lists of a trust domain should be.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CrlsFound {
+    pub(crate) lists: Vec<CrlMaterial>,
+    /// What could not be read. It holds back none of the lists that could.
+    pub(crate) faults: Vec<LoadError>,
 }
 
 /// The revocation lists that one trust looks into.
@@ -49,65 +58,97 @@ impl RevocationLists {
     /// of our own chain. The others wait until a verified path shows their issuer.
     ///
     /// `previous` is what was served until now: for its unchanged lists, and so that none is replaced by an older one.
+    /// Where something is wrong, its lists stay beside those that are sound, for a broken list must neither forget whom it
+    /// revoked nor hold back whom its neighbour revokes. Only what was read anew in full, or has a newer list of its key
+    /// here, is replaced. What is wrong is returned too.
     ///
     /// # Errors
     ///
-    /// [`LoadError::CrlsEmpty`] without a list, [`LoadError::CrlRefused`] for the first that cannot be used.
+    /// Without anything before, the first that is wrong: [`LoadError::CrlsEmpty`] without a list,
+    /// [`LoadError::CrlRefused`] for one that cannot be used, or what kept one from being read.
     pub(crate) fn load(
-        material: Vec<CrlMaterial>,
+        found: CrlsFound,
         issuers: &[&Certificate],
         previous: Option<&Self>,
         settings: Revocation,
         algorithms: WebPkiSupportedAlgorithms,
         now: Timestamp,
-    ) -> Result<Self, LoadError> {
+    ) -> Result<(Self, Vec<LoadError>), LoadError> {
+        let CrlsFound { lists, faults } = found;
+        let mut errors = faults;
         // Without a list every certificate is unknown, and where unknown is allowed, revocation is off.
-        if material.is_empty() {
-            return Err(LoadError::CrlsEmpty);
+        if lists.is_empty() && errors.is_empty() {
+            errors.push(LoadError::CrlsEmpty);
         }
         let mut served = previous.map(Self::marks).unwrap_or_default();
-        let mut held: Vec<Held> = Vec::with_capacity(material.len());
-        for CrlMaterial { der, origin } in material {
+        let mut files = Files::default();
+        let mut held: Vec<Held> = Vec::with_capacity(lists.len());
+        for CrlMaterial { der, origin } in lists {
+            files.read.insert(origin.clone());
             let sha256 = fingerprint(&der);
             if held.iter().any(|known| known.list.sha256 == sha256) {
                 continue;
             }
             let list = match previous.and_then(|previous| previous.find(&sha256)) {
-                Some(unchanged) => Arc::clone(unchanged),
-                None => Arc::new(
-                    List::read(der, &algorithms, now)
-                        .map_err(|fault| refused(&origin, None, fault))?,
-                ),
+                Some(unchanged) => Ok(Arc::clone(unchanged)),
+                None => List::read(der, &algorithms, now)
+                    .map(Arc::new)
+                    .map_err(|fault| refused(&origin, None, fault)),
             };
-            list.bind(issuers, &served, &algorithms)
-                .map_err(|fault| refused(&origin, Some(&list), fault))?;
-            held.push(Held { origin, list });
+            let bound = list.and_then(|list| match list.bind(issuers, &served, &algorithms) {
+                Ok(()) => Ok(list),
+                Err(fault) => Err(refused(&origin, Some(&list), fault)),
+            });
+            match bound {
+                Ok(list) => held.push(Held { origin, list }),
+                Err(error) => {
+                    errors.push(error);
+                    files.refused.insert(origin);
+                }
+            }
         }
+        if settings.rollback == CrlRollback::Refuse {
+            refuse_rollbacks(&mut held, &served, &mut files, &mut errors);
+        }
+        match (errors.first(), previous) {
+            (None, _) => {}
+            (Some(first), None) => return Err(first.clone()),
+            (Some(_), Some(previous)) => {
+                let kept: Vec<_> = previous.kept_beside(&held, &files).cloned().collect();
+                held.extend(kept);
+            }
+        }
+        let newest = newest(&held);
+        served.retain(|mark| !newest.iter().any(|(here, _)| here.is_of_same_key(mark)));
         let lists = Self {
             settings,
             algorithms,
             held,
-            gone: Vec::new(),
-        };
-        let newest = lists.newest();
-        for (mark, held) in &newest {
-            let before = served.iter().find(|served| served.is_of_same_key(mark));
-            if let Some(before) = before
-                && mark.version.is_older_than(&before.version)
-                && settings.rollback == CrlRollback::Refuse
-            {
-                let fault = CrlFault::Rollback {
-                    issuer: held.list.contents.issuer.clone(),
-                    found: mark.version.to_string(),
-                    served: before.version.to_string(),
-                };
-                return Err(refused(&held.origin, Some(&held.list), fault));
-            }
-        }
-        served.retain(|mark| !newest.iter().any(|(here, _)| here.is_of_same_key(mark)));
-        Ok(Self {
             gone: served,
-            ..lists
+        };
+        Ok((lists, errors))
+    }
+
+    /// Which of these lists stay when something is wrong with those that were read in their place.
+    fn kept_beside<'a>(
+        &'a self,
+        new: &'a [Held],
+        files: &'a Files,
+    ) -> impl Iterator<Item = &'a Held> {
+        let newest = newest(new);
+        self.held.iter().filter(move |before| {
+            let is_here = || {
+                new.iter()
+                    .any(|held| held.list.sha256 == before.list.sha256)
+            };
+            let is_superseded = || {
+                before.list.mark().is_some_and(|mark| {
+                    newest.iter().any(|(here, _)| {
+                        here.is_of_same_key(&mark) && mark.version.is_older_than(&here.version)
+                    })
+                })
+            };
+            !files.is_sound(&before.origin) && !is_here() && !is_superseded()
         })
     }
 
@@ -194,7 +235,7 @@ impl RevocationLists {
 
     /// How each list is doing, in the order in which they were read.
     pub(crate) fn status(&self) -> Vec<CrlStatus> {
-        let newest = self.newest();
+        let newest = newest(&self.held);
         let is_newest =
             |list: &Arc<List>| newest.iter().any(|(_, held)| Arc::ptr_eq(&held.list, list));
         self.held
@@ -221,27 +262,8 @@ impl RevocationLists {
         self.settings == other.settings && lists(self) == lists(other)
     }
 
-    /// The newest list of each key that is known to have signed one.
-    fn newest(&self) -> Vec<(Mark, &Held)> {
-        let mut newest: Vec<(Mark, &Held)> = Vec::new();
-        for held in &self.held {
-            let Some(mark) = held.list.mark() else {
-                continue;
-            };
-            match newest
-                .iter_mut()
-                .find(|(known, _)| known.is_of_same_key(&mark))
-            {
-                Some((known, _)) if !known.version.is_older_than(&mark.version) => {}
-                Some(known) => *known = (mark, held),
-                None => newest.push((mark, held)),
-            }
-        }
-        newest
-    }
-
     fn marks(&self) -> Vec<Mark> {
-        let here = self.newest().into_iter().map(|(mark, _)| mark);
+        let here = newest(&self.held).into_iter().map(|(mark, _)| mark);
         here.chain(self.gone.iter().cloned()).collect()
     }
 
@@ -321,6 +343,71 @@ impl fmt::Display for CrlStatus {
     }
 }
 
+/// What became of the files that lists were read from.
+#[derive(Debug, Default)]
+struct Files {
+    read: BTreeSet<PathBuf>,
+    refused: BTreeSet<PathBuf>,
+}
+
+impl Files {
+    /// It was read, and all that is in it is used.
+    fn is_sound(&self, origin: &Path) -> bool {
+        self.read.contains(origin) && !self.refused.contains(origin)
+    }
+}
+
+/// Takes out whatever would replace a newer list of the same key.
+fn refuse_rollbacks(
+    held: &mut Vec<Held>,
+    served: &[Mark],
+    files: &mut Files,
+    errors: &mut Vec<LoadError>,
+) {
+    let mut older = Vec::new();
+    for (mark, newest) in newest(held) {
+        let before = served.iter().find(|served| served.is_of_same_key(&mark));
+        if let Some(before) = before
+            && mark.version.is_older_than(&before.version)
+        {
+            let fault = CrlFault::Rollback {
+                issuer: newest.list.contents.issuer.clone(),
+                found: mark.version.to_string(),
+                served: before.version.to_string(),
+            };
+            errors.push(refused(&newest.origin, Some(&newest.list), fault));
+            older.push(mark);
+        }
+    }
+    let is_older = |held: &Held| {
+        let mark = held.list.mark();
+        mark.is_some_and(|mark| older.iter().any(|older| older.is_of_same_key(&mark)))
+    };
+    for held in held.iter().filter(|held| is_older(held)) {
+        files.refused.insert(held.origin.clone());
+    }
+    held.retain(|held| !is_older(held));
+}
+
+/// The newest list of each key that is known to have signed one.
+fn newest(all: &[Held]) -> Vec<(Mark, &Held)> {
+    let mut newest: Vec<(Mark, &Held)> = Vec::new();
+    for held in all {
+        let Some(mark) = held.list.mark() else {
+            continue;
+        };
+        match newest
+            .iter_mut()
+            .find(|(known, _)| known.is_of_same_key(&mark))
+        {
+            Some((known, _)) if !known.version.is_older_than(&mark.version) => {}
+            Some(known) => *known = (mark, held),
+            None => newest.push((mark, held)),
+        }
+    }
+    newest
+}
+
 fn newer<'a>(a: &'a List, b: &'a List) -> &'a List {
     if a.version().is_older_than(&b.version()) {
         b
@@ -329,7 +416,7 @@ fn newer<'a>(a: &'a List, b: &'a List) -> &'a List {
     }
 }
 
-fn refused(origin: &std::path::Path, list: Option<&Arc<List>>, source: CrlFault) -> LoadError {
+fn refused(origin: &Path, list: Option<&Arc<List>>, source: CrlFault) -> LoadError {
     LoadError::CrlRefused {
         path: origin.to_owned(),
         issuer: list.map(|list| list.contents.issuer.clone()),

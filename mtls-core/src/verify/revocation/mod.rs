@@ -17,5 +17,5 @@ mod tests;
 pub use entries::RevocationReason;
 pub use fault::CrlFault;
 pub use lists::CrlStatus;
-pub(crate) use lists::{CrlMaterial, RevocationLists};
+pub(crate) use lists::{CrlMaterial, CrlsFound, RevocationLists};
 pub use settings::{CrlRollback, Revocation, RevocationDepth, StaleCrl, UnknownRevocation};

@@ -2,6 +2,7 @@
 
 mod binding;
 mod judging;
+mod neighbours;
 mod openssl;
 mod reading;
 mod rollback;
@@ -11,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
-use super::{CrlFault, CrlMaterial, Revocation, RevocationLists};
+use super::{CrlFault, CrlMaterial, CrlsFound, Revocation, RevocationLists};
 use crate::error::LoadError;
 use crate::identity::Timestamp;
 use crate::identity::certificate::Certificate;
@@ -58,14 +59,23 @@ impl<'a> Load<'a> {
         self
     }
 
+    /// Nothing is wrong with any of it.
     fn result(self) -> Result<RevocationLists, LoadError> {
+        let (lists, errors) = self.loaded()?;
+        errors.into_iter().next().map_or(Ok(lists), Err)
+    }
+
+    fn loaded(self) -> Result<(RevocationLists, Vec<LoadError>), LoadError> {
         let material = self.lists.into_iter().map(|der| CrlMaterial {
             der,
             origin: "ca.crl".into(),
         });
         let issuers: Vec<_> = self.issuers.iter().collect();
         RevocationLists::load(
-            material.collect(),
+            CrlsFound {
+                lists: material.collect(),
+                faults: Vec::new(),
+            },
             &issuers,
             self.previous,
             self.settings,
