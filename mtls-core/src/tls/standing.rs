@@ -208,9 +208,9 @@ impl Standing {
         peer: &Arc<VerifiedPeer>,
         now: Timestamp,
     ) -> Result<Arc<VerifiedPeer>, HandshakeError> {
-        let (chain, now) = (peer.identity().chain(), now.to_unix_time());
-        let verify = || snapshot.trust.verify(chain, peer.role(), now);
-        let peer = match peer.again(snapshot.generation(), verify) {
+        let (chain, time) = (peer.identity().chain(), now.to_unix_time());
+        let verify = || snapshot.trust.verify(chain, peer.role(), time);
+        let peer = match peer.again(snapshot.generation(), now, verify) {
             Ok(peer) => peer,
             // Stale lists refuse whoever is new. Of who is here they said nothing, and the rest of the path was found good
             // before they were asked.

@@ -32,8 +32,16 @@ pub(crate) struct VerifiedPeer {
     until: Timestamp,
     /// Counts the connections that rest on it.
     live: Arc<()>,
-    /// The last generation under which it did not verify again, and why.
-    lost: Mutex<Option<(u64, ChainError)>>,
+    /// When it did not verify again, and why.
+    lost: Mutex<Option<(Occasion, ChainError)>>,
+}
+
+/// What a no depends on: the generation, and whether the path's time was over. A path whose list was late has yet to
+/// expire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Occasion {
+    generation: u64,
+    is_over: bool,
 }
 
 /// As long as somebody holds one, its peer is not displaced.
@@ -86,16 +94,21 @@ impl VerifiedPeer {
     pub(crate) fn again(
         &self,
         generation: u64,
+        now: Timestamp,
         verify: impl FnOnce() -> Result<Arc<Self>, ChainError>,
     ) -> Result<Arc<Self>, ChainError> {
+        let occasion = Occasion {
+            generation,
+            is_over: self.deadline() < now,
+        };
         let mut lost = lock(&self.lost);
         match &*lost {
-            Some((of, error)) if *of == generation => return Err(error.clone()),
+            Some((of, error)) if *of == occasion => return Err(error.clone()),
             Some(_) | None => {}
         }
         let verified = verify();
         if let Err(error) = &verified {
-            *lost = Some((generation, error.clone()));
+            *lost = Some((occasion, error.clone()));
         }
         verified
     }

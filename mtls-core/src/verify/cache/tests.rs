@@ -279,8 +279,8 @@ fn a_no_is_asked_once_a_generation_for_all_connections_of_a_peer() {
     let web = chain("web", &[]);
     let known = peer(&web, Role::Client, 1000);
     let asked = AtomicU64::new(0);
-    let again = |generation, yes: bool| {
-        known.again(generation, || {
+    let again_at = |generation, now, yes: bool| {
+        known.again(generation, Timestamp::from_unix(now), || {
             asked.fetch_add(1, Ordering::Relaxed);
             if yes {
                 Ok(Arc::new(peer(&web, Role::Client, 2000)))
@@ -289,10 +289,17 @@ fn a_no_is_asked_once_a_generation_for_all_connections_of_a_peer() {
             }
         })
     };
+    let again = |generation, yes| again_at(generation, 500, yes);
     for _ in 0..1000 {
         assert!(again(2, false).is_err());
     }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
     assert!(again(3, true).is_ok());
     assert_eq!(asked.load(Ordering::Relaxed), 2);
+    // That a list was late says nothing of what is past the end of the certificate.
+    assert!(again_at(3, 1000, false).is_err());
+    for _ in 0..1000 {
+        assert!(again_at(3, 1001, false).is_err());
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
 }
