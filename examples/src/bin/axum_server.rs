@@ -1,6 +1,6 @@
 //! An axum service by mutual TLS, from a directory of mounted credentials that may rotate at any time.
 //!
-//! `axum_server DIR [ADDR] [--allow PATTERN]... [--tls12]`
+//! `axum_server DIR [ADDR] [--allow PATTERN]... [--crl PATH]... [--tls12]`
 
 use std::error::Error;
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -36,9 +36,11 @@ async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), Box<dyn 
     let dir = arguments.next().ok_or(USAGE)?;
     let (mut addr, mut allowed) = ("127.0.0.1:8443".to_owned(), Vec::new());
     let mut versions = TlsVersions::Tls13;
+    let mut files = CredentialFiles::detect(dir)?;
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--allow" => allowed.push(Policy::try_from(arguments.next().ok_or(USAGE)?)?),
+            "--crl" => files = files.revocation_lists(arguments.next().ok_or(USAGE)?),
             "--tls12" => versions = TlsVersions::Tls12AndTls13,
             flag if flag.starts_with('-') => return Err(USAGE.into()),
             _ => addr = argument,
@@ -49,7 +51,7 @@ async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), Box<dyn 
         false => Policy::any(allowed)?,
     };
 
-    let source = CredentialSource::watch(CredentialFiles::detect(dir)?).await?;
+    let source = CredentialSource::watch(files).await?;
     let tls = ServerTls::builder(&source)
         .authorize(policy)
         .versions(versions)
@@ -72,4 +74,4 @@ async fn whoami(Peer(peer): Peer) -> String {
     format!("{peer}, serial {serial}, TLS {version}\n")
 }
 
-const USAGE: &str = "usage: axum_server DIR [ADDR] [--allow PATTERN]... [--tls12]";
+const USAGE: &str = "usage: axum_server DIR [ADDR] [--allow PATTERN]... [--crl PATH]... [--tls12]";

@@ -1,6 +1,6 @@
 //! One GET by mutual TLS: what the server answered and who it is, or why it did not and what to do about it.
 //!
-//! `reqwest_client DIR URL [--expect SPIFFE_ID]`
+//! `reqwest_client DIR URL [--expect SPIFFE_ID] [--crl PATH]...`
 
 use std::error::Error;
 use std::io::{Write, stderr, stdout};
@@ -24,13 +24,17 @@ async fn main() -> ExitCode {
 async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
     let dir = arguments.next().ok_or(USAGE)?;
     let url = arguments.next().ok_or(USAGE)?;
-    let expected = match arguments.next().as_deref() {
-        Some("--expect") => Some(arguments.next().ok_or(USAGE)?.parse()?),
-        Some(_) => return Err(USAGE.into()),
-        None => None,
-    };
+    let (mut expected, mut files) = (None, CredentialFiles::detect(dir)?);
+    while let Some(argument) = arguments.next() {
+        let value = arguments.next().ok_or(USAGE)?;
+        match argument.as_str() {
+            "--expect" => expected = Some(value.parse()?),
+            "--crl" => files = files.revocation_lists(value),
+            _ => return Err(USAGE.into()),
+        }
+    }
 
-    let source = CredentialSource::watch(CredentialFiles::detect(dir)?).await?;
+    let source = CredentialSource::watch(files).await?;
     let tls = match expected {
         Some(spiffe_id) => ClientTls::builder(&source).expect_server(spiffe_id)?,
         None => ClientTls::builder(&source).verify_server_name(),
@@ -50,4 +54,4 @@ async fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), Box<dyn 
     Ok(())
 }
 
-const USAGE: &str = "usage: reqwest_client DIR URL [--expect SPIFFE_ID]";
+const USAGE: &str = "usage: reqwest_client DIR URL [--expect SPIFFE_ID] [--crl PATH]...";

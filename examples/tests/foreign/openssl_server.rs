@@ -10,7 +10,7 @@ use crate::tools::{Said, absent, run};
 /// A running `openssl s_server`, which wants a client certificate and answers with a page of its own.
 #[derive(Debug)]
 pub(crate) struct OpensslServer {
-    process: Process,
+    pub(crate) process: Process,
     pub(crate) port: String,
 }
 
@@ -32,7 +32,7 @@ impl OpensslServer {
 }
 
 /// Our client gets the page of a server at `https://localhost:port`, with the credentials and trust that `ca` issues.
-async fn get(port: &str, ca: &Ca, flags: &[&str]) -> Said {
+pub(crate) async fn get(port: &str, ca: &Ca, flags: &[&str]) -> Said {
     let dir = TempDir::new().unwrap();
     let client = Leaf::client("/web").usage("clientAuth");
     ca.issue(&client).await.lay_out(ca, dir.path());
@@ -49,7 +49,7 @@ async fn get(port: &str, ca: &Ca, flags: &[&str]) -> Said {
 
 /// The client says `why`, and what to do about it.
 #[track_caller]
-fn assert_explained(said: &Said, why: &[&str]) {
+pub(crate) fn assert_explained(said: &Said, why: &[&str]) {
     assert_eq!(said.code, Some(1), "{said:#?}");
     assert!(said.stdout.is_empty(), "{said:#?}");
     let line = said.line("error: ");

@@ -50,6 +50,7 @@ impl Ca {
         let dir = TempDir::new().unwrap();
         fs::write(dir.path().join("ca.cnf"), CA_CONFIG.replace("NAME", name)).unwrap();
         fs::write(dir.path().join("index.txt"), "").unwrap();
+        fs::write(dir.path().join("crlnumber"), "01").unwrap();
         openssl(
             dir.path(),
             "req -x509 -config ca.cnf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.crt -days 30",
@@ -62,6 +63,23 @@ impl Ca {
     /// The certificate of the authority.
     pub(crate) fn bundle(&self) -> PathBuf {
         self.dir.path().join("ca.crt")
+    }
+
+    /// Notes that this leaf is revoked, for the next list.
+    pub(crate) async fn revoke(&self, issued: &Issued) {
+        let leaf = issued.chain.display();
+        let revoke = format!("ca -batch -config ca.cnf -revoke {leaf}");
+        openssl(self.dir.path(), &revoke).await;
+    }
+
+    /// Writes a revocation list over `file`, in one step, that is due for renewal after so many seconds.
+    pub(crate) async fn write_list(&self, file: &Path, seconds: u32) {
+        let list = format!("ca -config ca.cnf -gencrl -crlsec {seconds} -out next.crl");
+        openssl(self.dir.path(), &list).await;
+        // It may be on another file system than the one it goes to.
+        let staged = file.with_extension("next");
+        fs::copy(self.dir.path().join("next.crl"), &staged).unwrap();
+        fs::rename(staged, file).unwrap();
     }
 
     pub(crate) async fn issue(&self, leaf: &Leaf) -> Issued {
@@ -238,8 +256,12 @@ default_md = sha256
 default_days = 1
 unique_subject = no
 policy = anybody
+crlnumber = crlnumber
+crl_extensions = list
 [anybody]
 commonName = supplied
+[list]
+authorityKeyIdentifier = keyid
 ";
 
 const LEAF_CONFIG: &str = "

@@ -72,6 +72,14 @@ impl Lines {
         panic!("no line with {texts:?} in {:#?}", *self.0.borrow());
     }
 
+    /// No line so far holds all of `texts`.
+    pub(crate) fn never_said(&self, texts: &[&str]) {
+        let lines = self.0.borrow();
+        let mut lines = lines.iter();
+        let said = lines.find(|line| texts.iter().all(|text| line.contains(text)));
+        assert!(said.is_none(), "{said:?}");
+    }
+
     /// No line so far has begun so.
     pub(crate) fn never(&self, beginning: &str) {
         let lines = self.0.borrow();

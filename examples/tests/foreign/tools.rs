@@ -32,6 +32,7 @@ pub(crate) fn absent(tools: &[Tool]) -> bool {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Tool {
     CurlWithOpenssl3AndHttp2,
+    Go,
     Openssl3,
 }
 
@@ -39,6 +40,7 @@ impl Tool {
     fn is_here(self) -> bool {
         let (program, argument, wanted): (_, _, &[&str]) = match self {
             Self::CurlWithOpenssl3AndHttp2 => ("curl", "--version", &["OpenSSL/3", "HTTP2"]),
+            Self::Go => ("go", "version", &["go version go1."]),
             Self::Openssl3 => ("openssl", "version", &["OpenSSL 3"]),
         };
         let version = std::process::Command::new(program).arg(argument).output();
