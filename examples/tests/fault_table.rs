@@ -1,4 +1,5 @@
-//! What `docs/reload-faults.md` and `docs/layouts.md` say: each row has a test that is there, or a reason why it has none.
+//! What `docs/reload-faults.md`, `docs/layouts.md` and `docs/security-model.md` say: each row has a test that is there, or
+//! a reason why it has none.
 
 #![allow(
     clippy::disallowed_methods,
@@ -131,6 +132,11 @@ fn each_fault_has_a_test_that_is_there_or_a_reason() {
 #[test]
 fn each_layout_has_a_test_that_is_there_or_a_reason() {
     assert_held("docs/layouts.md", 25);
+}
+
+#[test]
+fn each_promise_has_a_test_that_is_there_or_a_reason() {
+    assert_held("docs/security-model.md", 39);
 }
 
 fn assert_held(path: &str, last: usize) {
