@@ -1,5 +1,6 @@
 //! A thousand connections of a hundred peers, of which one after the other loses what let it in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mtls_core::testing::{Issued, LeafOptions};
@@ -12,7 +13,7 @@ use crate::server::{Authorities, Live};
 /// What ends the connections of one peer. A further one is a further row.
 struct Cause {
     name: &'static str,
-    issue: fn(&Authorities) -> Issued,
+    issue: fn(&Authorities) -> Arc<Issued>,
     take_away: fn(&mut Live),
     status: u16,
     grpc_status: &'static str,
@@ -21,28 +22,35 @@ struct Cause {
 const CAUSES: &[Cause] = &[
     Cause {
         name: "a line of policy",
-        issue: |from| from.ca.issue("/banned"),
+        issue: |from| Arc::new(from.ca.issue("/banned")),
         take_away: |server| server.policy.ban("spiffe://example.org/banned"),
         status: 403,
         grpc_status: "7",
     },
     Cause {
+        name: "its certificate, which is revoked",
+        issue: |from| Arc::clone(&from.doomed),
+        take_away: Live::revoke,
+        status: 401,
+        grpc_status: "16",
+    },
+    Cause {
         name: "its CA",
-        issue: |from| from.second.issue("/of-second"),
+        issue: |from| Arc::new(from.second.issue("/of-second")),
         take_away: Live::remove_second_ca,
         status: 401,
         grpc_status: "16",
     },
     Cause {
         name: "its trust domain",
-        issue: |from| from.partner.issue("/of-partner"),
+        issue: |from| Arc::new(from.partner.issue("/of-partner")),
         take_away: Live::remove_partner,
         status: 401,
         grpc_status: "16",
     },
     Cause {
         name: "the name of its trust domain",
-        issue: |from| from.alias.issue("/of-alias"),
+        issue: |from| Arc::new(from.alias.issue("/of-alias")),
         take_away: Live::remove_alias,
         status: 401,
         grpc_status: "16",

@@ -33,12 +33,16 @@ pub(crate) struct Authorities {
     /// The trust domain's name of before.
     pub(crate) alias: TestCa,
     pub(crate) partner: TestCa,
+    /// Of the first CA, which will revoke it.
+    pub(crate) doomed: Arc<Issued>,
 }
 
 impl Authorities {
     pub(crate) fn new() -> Self {
+        let ca = TestCa::new("example.org");
         Self {
-            ca: TestCa::new("example.org"),
+            doomed: Arc::new(ca.issue("/doomed")),
+            ca,
             second: TestCa::new("example.org"),
             alias: TestCa::new("before.example"),
             partner: TestCa::new("partner.example"),
@@ -56,6 +60,7 @@ pub(crate) struct Live {
     publisher: Publisher,
     with_second: bool,
     with_partner: bool,
+    revoked: bool,
     /// Heard when a request to `/hold` is there.
     pub(crate) holding: Arc<Notify>,
     /// Lets the answers to `/hold` go.
@@ -95,7 +100,7 @@ impl Live {
         let (publisher, source) = CredentialSource::builder()
             .publish(
                 authorities.ca.issue("/api").material(),
-                trust(&authorities, true, true),
+                trust(&authorities, true, true, false),
             )
             .unwrap();
         source.set_trust_domain_aliases(["before.example".parse().unwrap()]);
@@ -133,6 +138,7 @@ impl Live {
             publisher,
             with_second: true,
             with_partner: true,
+            revoked: false,
             holding,
             release,
             stop: Some(stop),
@@ -150,12 +156,18 @@ impl Live {
         self.publish_trust();
     }
 
+    pub(crate) fn revoke(&mut self) {
+        self.revoked = true;
+        self.publish_trust();
+    }
+
     pub(crate) fn remove_alias(&mut self) {
         self.source.set_trust_domain_aliases([]);
     }
 
     fn publish_trust(&self) {
-        let trust = trust(&self.authorities, self.with_second, self.with_partner);
+        let (second, partner) = (self.with_second, self.with_partner);
+        let trust = trust(&self.authorities, second, partner, self.revoked);
         self.publisher.publish_trust(trust).unwrap();
     }
 
@@ -171,12 +183,25 @@ impl Live {
     }
 }
 
-fn trust(from: &Authorities, with_second: bool, with_partner: bool) -> TrustMaterial {
+/// Each of the CAs has a list, for whoever no list speaks of is refused.
+fn trust(
+    from: &Authorities,
+    with_second: bool,
+    with_partner: bool,
+    revoked: bool,
+) -> TrustMaterial {
     let mut anchors = vec![from.ca.root_der(), from.alias.root_der()];
     if with_second {
         anchors.push(from.second.root_der());
     }
-    let trust = TrustMaterial::new(anchors);
+    let ours = from.ca.crl();
+    let ours = match revoked {
+        true => ours.number(2).revoke(&from.doomed),
+        false => ours.number(1),
+    };
+    let others = [&from.alias, &from.second].map(|ca| ca.crl().number(1).der());
+    let lists = std::iter::once(ours.der()).chain(others);
+    let trust = TrustMaterial::new(anchors).revoke(lists);
     if with_partner {
         let domain = from.partner.trust_domain().parse().unwrap();
         trust.federate(domain, vec![from.partner.root_der()])
