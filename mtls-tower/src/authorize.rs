@@ -1,19 +1,17 @@
 //! A layer that lets requests through by identity.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use http::header::{CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{CONTENT_TYPE, HOST};
 use http::{Extensions, Request, Response, StatusCode, Uri};
 use mtls_core::{Authorizer, Denial, HandshakeError, PeerInfo, RequestAuthorizer, RequestFacts};
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::debug;
 
 use crate::audit;
+use crate::refusal::{Refusal, ResponseFuture};
 
 /// Lets a request through if its peer is authorized, and answers it with a refusal if not.
 ///
@@ -126,15 +124,10 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let decision = self.decider.decide(&request);
         audit::decided(&request, || self.decider.version(), &decision);
-        let kind = match decision {
-            Ok(()) => Kind::Inner {
-                future: self.inner.call(request),
-            },
-            Err(denied) => Kind::Denied {
-                response: Some(refusal(&request, denied)),
-            },
-        };
-        ResponseFuture { kind }
+        match decision {
+            Ok(()) => ResponseFuture::inner(self.inner.call(request)),
+            Err(denied) => ResponseFuture::refused(refusal(&request, denied)),
+        }
     }
 }
 
@@ -197,7 +190,7 @@ pub(crate) fn refusal<ReqBody, ResBody: Default>(
     request: &Request<ReqBody>,
     denied: Denied,
 ) -> Response<ResBody> {
-    let (status, code, message) = match denied {
+    let (status, grpc_status, message) = match denied {
         Denied::NoPeer => (
             StatusCode::UNAUTHORIZED,
             GRPC_UNAUTHENTICATED,
@@ -218,65 +211,14 @@ pub(crate) fn refusal<ReqBody, ResBody: Default>(
             "not authorized",
         ),
     };
-    let mut response = Response::new(ResBody::default());
-    // gRPC reads its status from trailers, or from the headers of a response without a body; the HTTP status is 200
-    // either way.
-    if is_grpc(request) {
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert("grpc-status", HeaderValue::from_static(code));
-        headers.insert("grpc-message", HeaderValue::from_static(message));
-    } else {
-        *response.status_mut() = status;
-    }
+    let refusal = Refusal {
+        status,
+        grpc_status,
+        message,
+    };
+    let mut response = refusal.of(request);
     response.extensions_mut().insert(denied);
     response
-}
-
-pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
-    let content_type = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .map(HeaderValue::as_bytes);
-    content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
-}
-
-pin_project! {
-    /// The future of an [`Authorize`] service.
-    #[derive(Debug)]
-    pub struct ResponseFuture<F, ResBody> {
-        #[pin]
-        kind: Kind<F, ResBody>,
-    }
-}
-
-pin_project! {
-    #[derive(Debug)]
-    #[project = KindProj]
-    enum Kind<F, ResBody> {
-        Inner { #[pin] future: F },
-        Denied { response: Option<Response<ResBody>> },
-    }
-}
-
-impl<F, ResBody, E> Future for ResponseFuture<F, ResBody>
-where
-    F: Future<Output = Result<Response<ResBody>, E>>,
-{
-    type Output = Result<Response<ResBody>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().kind.project() {
-            KindProj::Inner { future } => Poll::Ready(ready!(future.poll(cx))),
-            #[expect(
-                clippy::expect_used,
-                reason = "polling a finished future is its caller's bug"
-            )]
-            KindProj::Denied { response } => {
-                Poll::Ready(Ok(response.take().expect("polled after it was ready")))
-            }
-        }
-    }
 }
 
 /// gRPC status codes, in digits as they travel.

@@ -1,19 +1,16 @@
 //! Who stands behind a proxy: read from requests, and written into them.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use mtls_core::{ForwardAs, Forwarded, ForwardedError, PeerInfo, SpiffeId};
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::debug;
 
 use crate::audit;
-use crate::authorize::is_grpc;
+use crate::refusal::{Refusal, ResponseFuture};
 
 /// Takes the headers by which proxies tell who their client is out of each request, and gives the request the
 /// [`ForwardedIdentity`](mtls_core::ForwardedIdentity) of a proxy that is believed, among its extensions.
@@ -68,7 +65,7 @@ where
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
-    type Future = ForwardedFuture<S::Future, ResBody>;
+    type Future = ResponseFuture<S::Future, ResBody>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -76,21 +73,16 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let peer = request.extensions().get::<PeerInfo>().cloned();
-        let kind = match take(&self.forwarded, peer.as_ref(), &mut request) {
-            Ok(()) => Kind::Inner {
-                future: self.inner.call(request),
-            },
+        match take(&self.forwarded, peer.as_ref(), &mut request) {
+            Ok(()) => ResponseFuture::inner(self.inner.call(request)),
             Err(why) => {
                 if let Some(peer) = &peer {
                     let audit = peer.audit();
                     audit.record(|| audit::of(&request, peer).malformed(&why));
                 }
-                Kind::Refused {
-                    response: Some(refusal(&request, why)),
-                }
+                ResponseFuture::refused(refusal(&request, why))
             }
-        };
-        ForwardedFuture { kind }
+        }
     }
 }
 
@@ -140,17 +132,12 @@ pub(crate) fn refusal<ReqBody, ResBody: Default>(
     request: &Request<ReqBody>,
     why: ForwardedError,
 ) -> Response<ResBody> {
-    let mut response = Response::new(ResBody::default());
-    if is_grpc(request) {
-        let headers = response.headers_mut();
-        let content_type = HeaderValue::from_static("application/grpc");
-        headers.insert(http::header::CONTENT_TYPE, content_type);
-        headers.insert("grpc-status", HeaderValue::from_static(GRPC_INVALID));
-        let message = HeaderValue::from_static("malformed client identity header");
-        headers.insert("grpc-message", message);
-    } else {
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-    }
+    let refusal = Refusal {
+        status: StatusCode::BAD_REQUEST,
+        grpc_status: GRPC_INVALID,
+        message: "malformed client identity header",
+    };
+    let mut response = refusal.of(request);
     response.extensions_mut().insert(why);
     response
 }
@@ -186,44 +173,6 @@ pub fn forward(
         // What is rendered is printable ASCII, so it always is a value.
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
-        }
-    }
-}
-
-pin_project! {
-    /// The future of a [`WithForwarded`] service.
-    #[derive(Debug)]
-    pub struct ForwardedFuture<F, ResBody> {
-        #[pin]
-        kind: Kind<F, ResBody>,
-    }
-}
-
-pin_project! {
-    #[derive(Debug)]
-    #[project = KindProj]
-    enum Kind<F, ResBody> {
-        Inner { #[pin] future: F },
-        Refused { response: Option<Response<ResBody>> },
-    }
-}
-
-impl<F, ResBody, E> Future for ForwardedFuture<F, ResBody>
-where
-    F: Future<Output = Result<Response<ResBody>, E>>,
-{
-    type Output = Result<Response<ResBody>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().kind.project() {
-            KindProj::Inner { future } => Poll::Ready(ready!(future.poll(cx))),
-            #[expect(
-                clippy::expect_used,
-                reason = "polling a finished future is its caller's bug"
-            )]
-            KindProj::Refused { response } => {
-                Poll::Ready(Ok(response.take().expect("polled after it was ready")))
-            }
         }
     }
 }

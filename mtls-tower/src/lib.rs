@@ -37,6 +37,7 @@ mod guard;
 mod lifeline;
 mod listener;
 mod peer_info;
+mod refusal;
 mod refusals;
 #[cfg(feature = "client")]
 mod retire;
@@ -45,14 +46,15 @@ mod serve;
 mod stream;
 
 pub use accept::{Acceptor, Limits};
-pub use authorize::{Authorize, AuthorizeLayer, Denied, ResponseFuture};
+pub use authorize::{Authorize, AuthorizeLayer, Denied};
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use connect::{ConnectError, Connected, Connector};
-pub use forwarded::{ForwardedFuture, ForwardedLayer, WithForwarded, forward};
+pub use forwarded::{ForwardedLayer, WithForwarded, forward};
 pub use listener::MtlsListener;
 pub use mtls_core::PeerInfo;
 pub use peer_info::{PeerInfoLayer, WithPeer};
+pub use refusal::ResponseFuture;
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use retire::{Retire, RetireLayer, Retiring};
