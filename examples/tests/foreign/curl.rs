@@ -2,6 +2,7 @@
 
 use tempfile::TempDir;
 
+use crate::door::{Caller, documented};
 use crate::pki::{Ca, Issued, KeyFile, Leaf};
 use crate::server::{Server, World};
 use crate::tools::Tool::{CurlWithOpenssl3AndHttp2, Openssl3};
@@ -30,15 +31,15 @@ pub(crate) async fn curl(
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
+pub(crate) enum Version {
     Tls12,
     Tls13,
 }
 
 impl Version {
-    const BOTH: [Self; 2] = [Self::Tls12, Self::Tls13];
+    pub(crate) const BOTH: [Self; 2] = [Self::Tls12, Self::Tls13];
 
-    fn of_server(self) -> &'static [&'static str] {
+    pub(crate) fn of_server(self) -> &'static [&'static str] {
         match self {
             Self::Tls12 => &["--tls12"],
             Self::Tls13 => &[],
@@ -52,7 +53,7 @@ impl Version {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tls12 => "1.2",
             Self::Tls13 => "1.3",
@@ -81,7 +82,11 @@ fn assert_refused(said: &Said, alert: &str, version: Version) {
     };
     assert_eq!(said.code, Some(code), "{said:#?}");
     let line = said.line(said_by).replace(',', "");
-    assert!(line.contains(&format!("alert {alert}")), "{said:#?}");
+    let words = format!("alert {alert}");
+    assert!(line.contains(&words), "{said:#?}");
+    if Caller::REFUSED.iter().any(|it| it.alert().0 == alert) {
+        documented("curl", &words);
+    }
     assert!(
         said.stdout.contains("HTTP/0 000"),
         "it was answered: {said:#?}"

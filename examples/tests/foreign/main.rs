@@ -1,4 +1,4 @@
-//! Our server and our client against tools that we did not write: the `openssl` and `curl` command lines, and a client in Go.
+//! Our server and our client against programs that we did not write: openssl, curl, GnuTLS, nginx, haproxy, Python, Go.
 //!
 //! Certificates and keys are made by `openssl`, too. A test that lacks a tool says so on stderr, past the harness' capture,
 //! and passes; with `MTLS_REQUIRE_FOREIGN=1` it fails.
@@ -10,10 +10,16 @@
 )]
 
 mod curl;
+mod dialing;
+mod door;
+mod gnutls;
+mod haproxy;
+mod nginx;
 mod openssl_client;
 mod openssl_server;
 mod pki;
 mod process;
+mod python;
 mod revocation;
 mod rotation;
 mod server;

@@ -2,6 +2,7 @@
 
 use tempfile::TempDir;
 
+use crate::door::documented;
 use crate::pki::{Ca, Issued, Leaf};
 use crate::process::Process;
 use crate::tools::Tool::Openssl3;
@@ -88,7 +89,9 @@ async fn an_s_server_that_trusts_another_ca_refuses_us_by_an_alert_that_we_name(
     let leaf = ca.issue(&Leaf::server()).await;
     let server = OpensslServer::start(&leaf, &other, &[]).await;
     let said = get(&server.port, &ca, &[]).await;
-    assert_explained(&said, &["refused us by the alert unknown_ca"]);
+    let words = "refused us by the alert unknown_ca";
+    assert_explained(&said, &[words]);
+    documented("openssl s_server", words);
 }
 
 #[tokio::test]

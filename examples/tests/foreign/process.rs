@@ -23,10 +23,19 @@ impl Process {
         program: &str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
+        Self::start_on(Stdio::null(), program, arguments)
+    }
+
+    /// Starts one with this as its standard input.
+    pub(crate) fn start_on<A: AsRef<OsStr>>(
+        stdin: Stdio,
+        program: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
         let mut child = Command::new(program)
             .args(arguments)
             .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -38,6 +47,17 @@ impl Process {
             child,
             stdout,
             stderr,
+        }
+    }
+}
+
+impl Drop for Process {
+    /// What a server said belongs to the failure of a test that talked to it.
+    #[expect(clippy::print_stderr, reason = "the harness shows it with the failure")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("stdout: {:#?}", *self.stdout.0.borrow());
+            eprintln!("stderr: {:#?}", *self.stderr.0.borrow());
         }
     }
 }
@@ -60,13 +80,23 @@ impl Lines {
 
     /// The first line that holds all of `texts`, waited for.
     pub(crate) async fn line(&mut self, texts: &[&str]) -> String {
-        let is_wanted = |line: &&String| texts.iter().all(|text| line.contains(text));
+        self.first(texts, |line| texts.iter().all(|text| line.contains(text)))
+            .await
+    }
+
+    /// The first line that holds one of `texts`, waited for.
+    pub(crate) async fn one_of(&mut self, texts: &[&str]) -> String {
+        self.first(texts, |line| texts.iter().any(|text| line.contains(text)))
+            .await
+    }
+
+    async fn first(&mut self, texts: &[&str], is_wanted: impl Fn(&str) -> bool) -> String {
         {
             let found = self
                 .0
-                .wait_for(|lines| lines.iter().any(|line| is_wanted(&line)));
+                .wait_for(|lines| lines.iter().any(|line| is_wanted(line)));
             if let Ok(Ok(lines)) = timeout(LIMIT, found).await {
-                return lines.iter().find(is_wanted).unwrap().clone();
+                return lines.iter().find(|line| is_wanted(line)).unwrap().clone();
             }
         }
         panic!("no line with {texts:?} in {:#?}", *self.0.borrow());

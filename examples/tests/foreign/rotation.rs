@@ -14,10 +14,10 @@ use crate::tools::Tool::{CurlWithOpenssl3AndHttp2, Openssl3};
 use crate::tools::{absent, run};
 
 /// A mounted volume: `tls.crt` is a link through `..data` to the directory of one generation.
-struct Mount(TempDir);
+pub(crate) struct Mount(TempDir);
 
 impl Mount {
-    async fn new(leaf: &Issued, ca: &Ca) -> Self {
+    pub(crate) async fn new(leaf: &Issued, ca: &Ca) -> Self {
         let mount = Self(TempDir::new().unwrap());
         for name in ["tls.crt", "tls.key", "ca.crt"] {
             symlink(Path::new("..data").join(name), mount.path().join(name)).unwrap();
@@ -26,12 +26,12 @@ impl Mount {
         mount
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Lays a generation out beside the current one, and makes it current in one step.
-    async fn swap(&self, generation: &str, leaf: &Issued, ca: &Ca) {
+    pub(crate) async fn swap(&self, generation: &str, leaf: &Issued, ca: &Ca) {
         leaf.lay_out(ca, &self.path().join(generation));
         let script = "ln -sfn \"$0\" ..data_tmp && mv -T ..data_tmp ..data";
         let said = run("sh", ["-c", script, generation], self.path(), "").await;

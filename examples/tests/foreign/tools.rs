@@ -15,6 +15,7 @@ use tokio::time::timeout;
 /// TLS) counts as absent.
 pub(crate) fn absent(tools: &[Tool]) -> bool {
     let Some(tool) = tools.iter().find(|tool| !tool.is_here()) else {
+        used(tools);
         return false;
     };
     let thread = std::thread::current();
@@ -29,11 +30,30 @@ pub(crate) fn absent(tools: &[Tool]) -> bool {
     true
 }
 
+/// Notes which tools a test uses in the file that `MTLS_FOREIGN_RAN` names, a line each, for whoever counts them.
+fn used(tools: &[Tool]) {
+    let Some(file) = std::env::var_os("MTLS_FOREIGN_RAN") else {
+        return;
+    };
+    #[expect(clippy::disallowed_methods, reason = "a file that CI counts")]
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(file);
+    // In one write, since tests append to it side by side.
+    let lines: String = tools.iter().map(|tool| format!("{tool:?}\n")).collect();
+    file.unwrap().write_all(lines.as_bytes()).unwrap();
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Tool {
     CurlWithOpenssl3AndHttp2,
+    GnuTls,
     Go,
+    Haproxy,
+    Nginx,
     Openssl3,
+    Python3WithOpenssl3,
 }
 
 impl Tool {
@@ -41,11 +61,21 @@ impl Tool {
         let (program, argument, wanted): (_, _, &[&str]) = match self {
             Self::CurlWithOpenssl3AndHttp2 => ("curl", "--version", &["OpenSSL/3", "HTTP2"]),
             Self::Go => ("go", "version", &["go version go1."]),
+            Self::GnuTls => ("gnutls-cli", "--version", &["gnutls-cli 3."]),
+            Self::Haproxy => ("haproxy", "-vv", &["HAProxy version", "OpenSSL 3"]),
+            Self::Nginx => ("nginx", "-V", &["nginx/1.", "OpenSSL 3"]),
             Self::Openssl3 => ("openssl", "version", &["OpenSSL 3"]),
+            Self::Python3WithOpenssl3 => (
+                "python3",
+                "-Icimport ssl; print(ssl.OPENSSL_VERSION)",
+                &["OpenSSL 3"],
+            ),
         };
         let version = std::process::Command::new(program).arg(argument).output();
         version.is_ok_and(|version| {
-            let text = String::from_utf8_lossy(&version.stdout).into_owned();
+            // nginx tells it on stderr.
+            let text = [version.stdout, version.stderr].concat();
+            let text = String::from_utf8_lossy(&text);
             wanted.iter().all(|wanted| text.contains(wanted))
         })
     }
@@ -81,6 +111,24 @@ pub(crate) async fn run<A: AsRef<OsStr>>(
     dir: &Path,
     stdin: &str,
 ) -> Said {
+    converse(program, arguments, dir, stdin, AtEnd::Close).await
+}
+
+/// What becomes of a command's standard input when all of it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AtEnd {
+    Close,
+    /// It stays open until the command ends, for one that would hang up on the server at once.
+    Hold,
+}
+
+pub(crate) async fn converse<A: AsRef<OsStr>>(
+    program: &str,
+    arguments: impl IntoIterator<Item = A>,
+    dir: &Path,
+    stdin: &str,
+    at_end: AtEnd,
+) -> Said {
     use tokio::io::AsyncWriteExt;
     let mut child = Command::new(program)
         .args(arguments)
@@ -94,11 +142,12 @@ pub(crate) async fn run<A: AsRef<OsStr>>(
     let mut input = child.stdin.take().unwrap();
     // A tool that ends without reading it has said why.
     let _ = input.write_all(stdin.as_bytes()).await;
-    drop(input);
+    let held = (at_end == AtEnd::Hold).then_some(input);
     let output = timeout(LIMIT, child.wait_with_output()).await;
     let output = output
         .unwrap_or_else(|_| panic!("`{program}` has not ended"))
         .unwrap();
+    drop(held);
     Said {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
