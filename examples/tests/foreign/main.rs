@@ -16,6 +16,7 @@ mod gnutls;
 mod haproxy;
 mod nginx;
 mod openssl_client;
+mod openssl_refused;
 mod openssl_server;
 mod pki;
 mod process;

@@ -2,6 +2,7 @@
 
 use tempfile::TempDir;
 
+use crate::dialing::{self, Marks, Serving};
 use crate::door::documented;
 use crate::pki::{Ca, Issued, Leaf};
 use crate::process::Process;
@@ -190,4 +191,29 @@ async fn a_common_name_names_no_server() {
         &said,
         &["server presented", "192.0.2.1", "expected `localhost`"],
     );
+}
+
+async fn serving(leaf: &Issued, trusted: &Ca) -> Serving {
+    let OpensslServer { process, port } = OpensslServer::start(leaf, trusted, &[]).await;
+    Serving::new(process, port)
+}
+
+#[tokio::test]
+async fn s_server_sees_our_next_certificate_at_the_next_connection() {
+    if absent(&[Openssl3]) {
+        return;
+    }
+    dialing::our_rotation_shows(serving).await;
+}
+
+#[tokio::test]
+async fn s_server_resumes_our_sessions_until_we_rotate() {
+    if absent(&[Openssl3]) {
+        return;
+    }
+    let marks = Marks {
+        new: "New, TLSv1.3",
+        resumed: "Reused, TLSv1.3",
+    };
+    dialing::sessions_are_resumed_until_we_rotate(serving, marks).await;
 }
