@@ -12,6 +12,7 @@ mod generation;
 mod judge;
 mod material;
 mod publisher;
+mod reading;
 mod reload;
 mod renewal;
 mod source;

@@ -17,19 +17,16 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::credentials::{CredentialMaterial, KeyMaterial};
 use super::generation::Snapshot;
 use super::judge::{Offer, Patience};
-use super::material::TrustMaterial;
 use super::publisher::{Outcome, Shared};
+use super::reading::{credentials, trust};
 use crate::clock;
 use crate::error::{Chained, LoadError};
 use crate::files::{
-    self, CredentialFiles, FederatedBundle, FileContent, FileSet, Fingerprint, Presence,
-    RevocationList, Subscription, WatchMode,
+    self, CredentialFiles, FileSet, Fingerprint, Presence, Subscription, WatchMode,
 };
 use crate::identity::Timestamp;
-use crate::verify::revocation::{CrlMaterial, CrlsFound};
 
 /// How often, and how patiently, a source reads its files.
 #[derive(Debug, Clone)]
@@ -426,66 +423,6 @@ pub(super) fn arm(subscription: &Subscription, files: &CredentialFiles) -> Watch
         mode = subscription.arm(files);
     }
     mode
-}
-
-/// Credentials from what was read.
-pub(super) fn credentials(set: &FileSet) -> Result<CredentialMaterial, LoadError> {
-    let (chain, key) = (found(&set.chain)?, found(&set.key)?);
-    Ok(CredentialMaterial::from_parts(
-        files::chain(chain)?,
-        KeyMaterial::Der(files::key(key)?),
-        chain.path().to_owned(),
-        key.path().to_owned(),
-    ))
-}
-
-/// Trust from what was read.
-pub(super) fn trust(set: &FileSet) -> TrustMaterial {
-    let local = found(&set.bundle);
-    let local = local.and_then(|file| Ok((files::bundle(file)?, file.path().to_owned())));
-    // A directory that is being unmounted loses everything at once: that is no word about whom to trust.
-    let ours_is_there = local.is_ok() && set.chain.is_ok() && set.key.is_ok();
-    let federated = files::federated(set);
-    let mut material = TrustMaterial::found(local).with_faults(federated.faults);
-    if !federated.complete || !ours_is_there {
-        material = material.keeping_absent();
-    }
-    for (domain, bundle) in federated.domains {
-        let found = match bundle {
-            FederatedBundle::Found(bundle) => Ok((bundle.certificates, bundle.path)),
-            // No longer federated with: a removed file is a removed federation.
-            FederatedBundle::Gone(_) if ours_is_there => continue,
-            FederatedBundle::Gone(error) | FederatedBundle::Broken(error) => Err(error),
-        };
-        material = material.with_federated(domain, found);
-    }
-    for (domain, found) in files::revocation(set) {
-        let lists = found.lists.into_iter().map(Into::into).collect();
-        let faults = found.faults;
-        material = material.with_lists(domain, CrlsFound { lists, faults });
-    }
-    material
-}
-
-impl From<RevocationList> for CrlMaterial {
-    fn from(list: RevocationList) -> Self {
-        Self {
-            der: list.der,
-            origin: list.path,
-        }
-    }
-}
-
-/// What a first load does not do without: all that is configured has to be there once.
-pub(super) fn first_trust(set: &FileSet) -> Result<TrustMaterial, LoadError> {
-    match files::federated(set).first_error() {
-        Some(error) => Err(error.clone()),
-        None => Ok(trust(set)),
-    }
-}
-
-fn found(file: &Result<FileContent, LoadError>) -> Result<&FileContent, LoadError> {
-    file.as_ref().map_err(Clone::clone)
 }
 
 /// Why work on another thread has no result.

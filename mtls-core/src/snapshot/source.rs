@@ -16,6 +16,7 @@ use super::credentials::CredentialMaterial;
 use super::generation::{OwnChain, Settings, Snapshot};
 use super::material::TrustMaterial;
 use super::publisher::{Current, Publisher, Shared};
+use super::reading;
 use super::reload::{self, Progress, ReloadRequest, Reloader, Rhythm};
 use super::status::Status;
 use super::trust::CaHints;
@@ -384,7 +385,7 @@ impl SourceBuilder {
 
     fn load_once(&self, files: &CredentialFiles) -> Result<(Publisher, FileSet), LoadError> {
         let set = files::read_set(files)?;
-        let (credentials, trust) = (reload::credentials(&set)?, reload::first_trust(&set)?);
+        let (credentials, trust) = (reading::credentials(&set)?, reading::first_trust(&set)?);
         let publisher = Publisher::open(self.settings()?, credentials, &trust)?;
         Ok((publisher, set))
     }

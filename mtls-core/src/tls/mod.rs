@@ -11,6 +11,7 @@ mod server;
 mod sessions;
 mod standing;
 mod tickets;
+mod verifier;
 
 pub use client::{
     ClientHandshake, ClientTls, ClientTlsBuilder, DangerousClientTlsBuilder, Expectation,
