@@ -19,6 +19,7 @@
 //! | `notify` | yes | reload on filesystem events |
 //! | `ring` | no | the crypto provider ring |
 //! | `server` | yes | [`serve`] |
+//! | `tonic` | no | gRPC, both ends: a server by tonic's or by ours, a channel that follows rotation |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -44,6 +45,9 @@ mod retire;
 #[cfg(feature = "server")]
 mod serve;
 mod stream;
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+pub mod tonic;
 
 pub use accept::{Acceptor, Limits};
 pub use authorize::{Authorize, AuthorizeLayer, Denied};

@@ -65,6 +65,9 @@ pub struct Connection {
     pub peer: PeerInfo,
     /// The address that it connected from.
     pub remote_addr: SocketAddr,
+    /// What tonic's requests are asked for.
+    #[cfg(feature = "tonic")]
+    pub(crate) connect_info: crate::tonic::ConnectInfo,
 }
 
 /// A server, ready to run: set what you like, then `.await` it.
@@ -231,7 +234,12 @@ where
             () = &mut shutdown => break,
         };
         let peer = stream.peer().clone();
-        let connection = Connection { peer, remote_addr };
+        let connection = Connection {
+            peer,
+            remote_addr,
+            #[cfg(feature = "tonic")]
+            connect_info: crate::tonic::ConnectInfo::new(&stream),
+        };
         debug!(
             network.peer.address = %remote_addr,
             mtls.peer_id = %connection.peer,

@@ -36,6 +36,11 @@ impl<IO> ServerStream<IO> {
     pub fn get_ref(&self) -> &IO {
         self.tls.get_ref().0
     }
+
+    #[cfg(feature = "tonic")]
+    pub(crate) fn tls(&self) -> &server::TlsStream<IO> {
+        &self.tls
+    }
 }
 
 /// A connection that we made: bytes, and who sends them.

@@ -1,0 +1,60 @@
+//! tonic's services on our own `serve`, which can drain a connection.
+
+use std::task::{Context, Poll};
+
+use ::tonic::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use mtls_core::ServerTls;
+use tokio::net::TcpListener;
+use tower_service::Service;
+
+use crate::serve::{Connection, Serve, serve_with};
+use crate::tonic::ConnectInfo;
+
+/// Serves tonic's services by mutual TLS: its `Routes`, one generated service, or either inside of layers.
+///
+/// A connection whose client would no longer be let in is drained, as [`serve`](crate::serve()) does it; the options are
+/// its too. What tonic's own `Server` would add has to be added by layers here, and nobody enforces a client's
+/// `grpc-timeout` but the client, which gives the call up.
+pub fn serve<S>(
+    listener: TcpListener,
+    tls: ServerTls,
+    services: S,
+) -> Serve<impl Fn(&Connection) -> WithConnectInfo<S> + Clone + Send + 'static>
+where
+    S: Clone + Send + 'static,
+{
+    serve_with(listener, tls, move |connection: &Connection| {
+        WithConnectInfo {
+            inner: services.clone(),
+            info: connection.connect_info.clone(),
+        }
+    })
+}
+
+/// The service of one connection of [`serve`]: it gives requests the form in which tonic's services take them.
+#[derive(Debug, Clone)]
+pub struct WithConnectInfo<S> {
+    inner: S,
+    info: ConnectInfo,
+}
+
+impl<S, ResBody> Service<Request<Incoming>> for WithConnectInfo<S>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> S::Future {
+        // The client itself is there already, and was checked.
+        self.info.add_addresses_and_chain(request.extensions_mut());
+        self.inner.call(request.map(Body::new))
+    }
+}
