@@ -1,0 +1,79 @@
+//! What a request costs: the peer's standing, a policy, an insert; and what rules cost that are many.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use benches::measure::{Samples, Side, Sides, Spread};
+use benches::report::{Bar, Row};
+use benches::requests::{checked_request, peer, plain_request};
+use mtls_core::{AccessPolicy, Effect, Fact, Rule};
+
+/// What a request costs beyond the insert of a `ConnectInfo`, which any server does.
+pub(crate) fn request_path() -> Vec<Row> {
+    let mut sides = Sides {
+        ours: many(checked_request()),
+        beside: many(plain_request()),
+    };
+    let samples = Samples::of(&mut sides, ROUNDS, 1);
+    let each = |spread: Spread| spread.map(|nanos| nanos / f64::from(MANY));
+    let name = "request: check, pattern policy and insert, beyond a plain insert";
+    vec![Row::figure(
+        name,
+        "ns",
+        each(samples.beyond()),
+        Bar::Most(150.0),
+    )]
+}
+
+fn many<T>(mut make: impl FnMut() -> T + 'static) -> Side {
+    Box::new(move |meter| {
+        meter.run(|| {
+            for _ in 0..MANY {
+                drop(black_box(make()));
+            }
+        });
+    })
+}
+
+/// The peer matches the rule in the middle; the others are other peers'.
+pub(crate) fn decisions() -> Vec<Row> {
+    let peer = peer();
+    let mut rows = Vec::new();
+    for (rules, bar) in [
+        (10, Bar::None),
+        (1_000, Bar::None),
+        (10_000, Bar::Most(300.0)),
+    ] {
+        let policy = Arc::new(rule_set(rules));
+        let (peer, few) = (peer.clone(), Arc::new(rule_set(10)));
+        let other = peer.clone();
+        let mut sides = Sides {
+            ours: many(move || policy.decide(Some(black_box(peer.identity()))).unwrap()),
+            beside: many(move || few.decide(Some(black_box(other.identity()))).unwrap()),
+        };
+        let samples = Samples::of(&mut sides, ROUNDS, 1);
+        let each = |nanos: &Vec<f64>| Spread::of(nanos.iter().map(|nanos| nanos / f64::from(MANY)));
+        let name = format!("policy: {rules} rules, beside 10");
+        rows.push(
+            Row::figure(name, "ns", each(&samples.ours), bar)
+                .beside(each(&samples.beside), samples.ratio()),
+        );
+    }
+    rows
+}
+
+fn rule_set(rules: usize) -> AccessPolicy {
+    let mut builder = AccessPolicy::builder().trust_domain("example.org");
+    for n in 0..rules {
+        let account = match n {
+            middle if middle == rules / 2 => "shop/web".to_owned(),
+            other => format!("shop/other-{other}"),
+        };
+        builder =
+            builder.allow(Rule::named(format!("rule {n}")).is(Fact::ServiceAccount, [account]));
+    }
+    builder.otherwise(Effect::Deny).build().unwrap()
+}
+
+const ROUNDS: usize = 100;
+const MANY: u32 = 1000;

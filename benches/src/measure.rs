@@ -1,0 +1,155 @@
+//! Two sides of one case, measured in turns in one run, and what came of it.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Measures what it is told to, and nothing around it.
+#[derive(Debug)]
+pub enum Meter {
+    /// Nothing: for what goes before.
+    Off,
+    /// CPU time of this thread. Other programs on the machine do not count, except by what they displace from the caches.
+    Time(Duration),
+    /// Instructions, by whoever runs us.
+    Instructions,
+}
+
+impl Meter {
+    pub fn time() -> Self {
+        Self::Time(Duration::ZERO)
+    }
+
+    pub fn run<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        match self {
+            Self::Off => work(),
+            Self::Instructions => under_the_meter(work),
+            Self::Time(spent) => {
+                let began = thread_cpu();
+                let made = under_the_meter(work);
+                *spent += thread_cpu() - began;
+                made
+            }
+        }
+    }
+}
+
+/// callgrind counts while this is on the stack: see `instructions`.
+#[inline(never)]
+pub fn under_the_meter<T>(work: impl FnOnce() -> T) -> T {
+    black_box(work())
+}
+
+fn thread_cpu() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(now).unwrap()
+}
+
+/// One side: does the thing once, and says to the meter what of it counts.
+pub type Side = Box<dyn FnMut(&mut Meter)>;
+
+/// Ours, and what it is measured beside.
+pub struct Sides {
+    pub ours: Side,
+    pub beside: Side,
+}
+
+/// What a number of rounds gave, each the mean of some runs of each side, in nanoseconds of CPU per run.
+#[derive(Debug)]
+pub struct Samples {
+    pub ours: Vec<f64>,
+    pub beside: Vec<f64>,
+}
+
+impl Samples {
+    /// Takes the sides in turns, and the other one first every second time, so that a slow moment meets both.
+    pub fn of(sides: &mut Sides, rounds: usize, runs: usize) -> Self {
+        for side in [&mut sides.ours, &mut sides.beside] {
+            warm_up(side);
+        }
+        let (mut ours, mut beside) = (Vec::new(), Vec::new());
+        for round in 0..rounds {
+            if round % 2 == 0 {
+                ours.push(mean(&mut sides.ours, runs));
+                beside.push(mean(&mut sides.beside, runs));
+            } else {
+                beside.push(mean(&mut sides.beside, runs));
+                ours.push(mean(&mut sides.ours, runs));
+            }
+        }
+        Self { ours, beside }
+    }
+
+    /// Ours by the other, round by round.
+    pub fn ratio(&self) -> Spread {
+        Spread::of(self.pairs().map(|(ours, beside)| ours / beside))
+    }
+
+    /// What ours takes beyond the other, round by round.
+    pub fn beyond(&self) -> Spread {
+        Spread::of(self.pairs().map(|(ours, beside)| ours - beside))
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.ours.iter().copied().zip(self.beside.iter().copied())
+    }
+}
+
+pub fn warm_up(side: &mut Side) {
+    for _ in 0..WARM_UP {
+        side(&mut Meter::Off);
+    }
+}
+
+fn mean(side: &mut Side, runs: usize) -> f64 {
+    let mut meter = Meter::time();
+    for _ in 0..runs {
+        side(&mut meter);
+    }
+    let Meter::Time(spent) = meter else {
+        return 0.0;
+    };
+    spent.as_secs_f64() * 1e9 / runs as f64
+}
+
+/// The median, and between what eight of ten lie.
+#[derive(Debug, Clone, Copy)]
+pub struct Spread {
+    pub low: f64,
+    pub median: f64,
+    pub high: f64,
+}
+
+impl Spread {
+    pub fn of(samples: impl IntoIterator<Item = f64>) -> Self {
+        let mut sorted: Vec<_> = samples.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        Self {
+            low: quantile(&sorted, 0.1),
+            median: quantile(&sorted, 0.5),
+            high: quantile(&sorted, 0.9),
+        }
+    }
+
+    /// Of something that comes out the same every time.
+    pub fn one(value: f64) -> Self {
+        Self::of([value])
+    }
+
+    pub fn map(self, change: impl Fn(f64) -> f64) -> Self {
+        Self {
+            low: change(self.low),
+            median: change(self.median),
+            high: change(self.high),
+        }
+    }
+}
+
+pub fn quantile(sorted: &[f64], of: f64) -> f64 {
+    let last = sorted.len() - 1;
+    sorted[(last as f64 * of).round() as usize]
+}
+
+/// How many runs of a side go before it is measured.
+pub const WARM_UP: usize = 10;
