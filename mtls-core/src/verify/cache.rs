@@ -346,8 +346,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// So that handshakes on many cores seldom wait for each other.
 const SHARDS: usize = 16;
 
-/// 1,024 chains in all: with [`MAX_BYTES`] that is 16 MiB at the very most, and 2 MiB of ordinary ones.
-const PER_SHARD: usize = 1024 / SHARDS;
+/// 2,048 chains in all: with [`MAX_BYTES`] that is 32 MiB at the very most, and 4 MiB of ordinary ones. Twice as many as the
+/// thousand peers that it is meant for: their hashes do not fill the shards evenly, and who finds no room among peers of live
+/// connections is verified over and over.
+const PER_SHARD: usize = 2048 / SHARDS;
 
 /// A client and a server chain, each with the one before its last renewal of intermediates.
 const PER_LEAF: usize = 4;

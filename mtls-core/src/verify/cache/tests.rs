@@ -160,7 +160,18 @@ fn it_holds_a_stated_number_the_longest_unused_go_first_and_the_live_stay() {
     assert!(!is_known(&peers, &name(101)));
     assert_eq!(peers.live().len(), live.len());
     // The bound that the constants state.
-    assert_eq!(SHARDS * PER_SHARD * MAX_BYTES, 16 << 20);
+    assert_eq!(SHARDS * PER_SHARD * MAX_BYTES, 32 << 20);
+}
+
+#[test]
+fn a_thousand_live_peers_find_room_however_their_hashes_fall() {
+    let peers = VerifiedPeers::new();
+    let name = |n: usize| chain(&format!("peer {n}"), &[]);
+    let live: Vec<_> = (0..1000)
+        .map(|n| get(&peers, &name(n), Role::Client).0.hold())
+        .collect();
+    assert!((0..1000).all(|n| is_known(&peers, &name(n))));
+    assert_eq!(peers.live().len(), live.len());
 }
 
 #[test]
