@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use benches::ends::{Setting, Tickets};
+use benches::ends::{Server, Setting, Tickets, held};
 use benches::measure::Spread;
 use benches::report::{Bar, Row};
 use mtls_core::testing::KeyKind;
@@ -27,11 +27,33 @@ pub(crate) fn rows() -> Vec<Row> {
             .beside(Spread::one(bare), Spread::one(ours / bare))
     };
     vec![
+        in_memory(),
         of(1_000, "http/1.1", Tickets::None),
         of(1_000, "h2", Tickets::None),
         of(1_000, "h2", Tickets::Default),
         of(10_000, "h2", Tickets::None),
     ]
+}
+
+/// What rustls and mtls-core keep of one, without sockets and HTTP.
+fn in_memory() -> Row {
+    let setting = Setting::new(KeyKind::EcdsaP256);
+    let client = setting.bare_client(&setting.issue("/web"), Tickets::None);
+    let bytes = |server: &Server| {
+        let first = held(&client, server);
+        let before = live();
+        let others: Vec<_> = (0..SOME).map(|_| held(&client, server)).collect();
+        let kept = live() - before;
+        drop((first, others));
+        kept as f64 / SOME as f64
+    };
+    let (ours, bare) = (
+        bytes(&setting.ours(Tickets::None)),
+        bytes(&setting.bare(Tickets::None)),
+    );
+    let name = "of an idle connection: rustls and mtls-core";
+    Row::figure(name, "bytes", Spread::one(ours), Bar::None)
+        .beside(Spread::one(bare), Spread::one(ours / bare))
 }
 
 /// What one more connection holds, once it has had its answer.
@@ -116,3 +138,4 @@ impl Drop for Clients {
 }
 
 const PEERS: usize = 10;
+const SOME: usize = 100;

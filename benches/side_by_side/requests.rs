@@ -16,13 +16,11 @@ pub(crate) fn request_path() -> Vec<Row> {
     };
     let samples = Samples::of(&mut sides, ROUNDS, 1);
     let each = |spread: Spread| spread.map(|nanos| nanos / f64::from(MANY));
-    let name = "request: check, pattern policy and insert, beyond a plain insert";
-    vec![Row::figure(
-        name,
-        "ns",
-        each(samples.beyond()),
-        Bar::Most(150.0),
-    )]
+    let (beyond, plain) = (samples.beyond(), Spread::of(samples.beside));
+    let name = "request: check, pattern policy and insert, beyond and beside a plain one";
+    // The plain one tells how fast the machine was at that moment.
+    let row = Row::figure(name, "ns", each(beyond), Bar::Most(150.0));
+    vec![row.beside(each(plain), beyond.map(|nanos| nanos / plain.median))]
 }
 
 fn many<T>(mut make: impl FnMut() -> T + 'static) -> Side {

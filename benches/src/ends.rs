@@ -213,14 +213,27 @@ pub fn shake(meter: &mut Meter, whose: Whose, client: &Client, server: &Server) 
 
 /// The peer that our server learned of, for as long as the caller keeps it.
 pub fn peer(client: &Client, server: &ServerTls) -> PeerInfo {
-    let server = Server::Ours(server.clone());
+    let Held { peer, .. } = held(client, &Server::Ours(server.clone()));
+    peer.unwrap()
+}
+
+/// A server's end whose handshake is done, and what a server keeps beside it.
+pub struct Held {
+    peer: Option<PeerInfo>,
+    _tls: ServerConnection,
+}
+
+pub fn held(client: &Client, server: &Server) -> Held {
     let mut client = ClientEnd::begin(client);
-    let mut server = ServerEnd::begin(&server);
+    let mut server = ServerEnd::begin(server);
     while client.tls.is_handshaking() || server.tls.is_handshaking() {
         server.read(&flight(|w| client.tls.write_tls(w)));
         client.read(&flight(|w| server.tls.write_tls(w)));
     }
-    server.established().unwrap()
+    Held {
+        peer: server.established(),
+        _tls: server.tls,
+    }
 }
 
 fn leaf(issuer: &TestCa, kind: KeyKind, path: &str) -> Issued {
