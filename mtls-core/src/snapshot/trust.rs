@@ -14,7 +14,7 @@ use crate::identity::{PeerIdentity, SpiffeId, TrustDomain, Verified, profile};
 use crate::verify::chain::{self, PresentedChain, Scope};
 use crate::verify::revocation::RevocationLists;
 use crate::verify::{
-    CacheUse, ChainError, ChainFault, CrlStatus, Role, VerifiedPeer, VerifiedPeers,
+    CacheUse, ChainError, ChainFault, CrlStatus, Issuers, Role, VerifiedPeer, VerifiedPeers,
 };
 
 /// What peers are verified against: one bundle per trust domain, never united.
@@ -28,6 +28,7 @@ pub struct Trust {
     algorithms: WebPkiSupportedAlgorithms,
     hints: Vec<DistinguishedName>,
     verified: VerifiedPeers,
+    issuers: Issuers,
 }
 
 /// What a reload can change of a [`Trust`].
@@ -93,6 +94,7 @@ impl Trust {
             algorithms: settings.provider.signature_verification_algorithms,
             hints,
             verified: VerifiedPeers::new(),
+            issuers: Issuers::default(),
         }
     }
 
@@ -238,6 +240,7 @@ impl Trust {
                 Lists::Asked => self.lists_of(bundle),
                 Lists::Ignored => None,
             },
+            issuers: &self.issuers,
             algorithms: &self.algorithms,
             role,
             now,

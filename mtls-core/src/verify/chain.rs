@@ -12,6 +12,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::error::{ChainError, ChainFault, Presented, Role};
 use super::fault;
+use super::issuers::Issuers;
 use super::revocation::RevocationLists;
 use crate::identity::certificate::Certificate;
 use crate::identity::{PeerIdentity, Timestamp, Validity};
@@ -29,6 +30,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) bundle: &'a TrustBundle,
     /// The revocation lists of the bundle's trust domain, if they are to be asked.
     pub(crate) lists: Option<&'a RevocationLists>,
+    pub(crate) issuers: &'a Issuers,
     pub(crate) algorithms: &'a WebPkiSupportedAlgorithms,
     pub(crate) role: Role,
     pub(crate) now: UnixTime,
@@ -151,7 +153,9 @@ impl Scope<'_> {
         let now = Timestamp::from(self.now);
         let mut issuers = Vec::new();
         for issuer in path.intermediate_certificates() {
-            let issuer = Certificate::parse(&issuer.der())
+            let issuer = self
+                .issuers
+                .read(&issuer.der())
                 .map_err(|detail| ChainFault::Malformed { detail })?;
             // RFC 5280 §4.2.1.3: where keyUsage is present, an issuer needs keyCertSign. webpki takes the CA flag
             // for enough, so that a CA restricted to CRLs or to nothing could issue identities.
@@ -173,8 +177,9 @@ impl Scope<'_> {
         let spans = issuers.iter().map(|issuer| issuer.validity);
         let window = spans.fold(leaf.validity, Validity::intersect);
         // Each certificate with its issuer, the leaf first; the anchor is trusted, and no list speaks of it.
-        let subjects = std::iter::once(leaf).chain(&issuers);
-        let pairs = subjects.zip(issuers.iter().chain(std::iter::once(anchor.facts())));
+        let issuers = issuers.iter().map(|issuer| &**issuer);
+        let subjects = std::iter::once(leaf).chain(issuers.clone());
+        let pairs = subjects.zip(issuers.chain(std::iter::once(anchor.facts())));
         let until = match self.lists {
             Some(lists) => lists.judge(pairs, now)?,
             None => Timestamp::MAX,

@@ -80,9 +80,10 @@ fn a_naive_path_rule_is_dodged_by_encoding() {
 /// path parameters and resolves dots.
 fn served_by_the_obliging(path: &str) -> String {
     let mut path = path.to_owned();
-    while let Some(at) = path.find('%') {
-        let byte = u8::from_str_radix(&path[at + 1..at + 3], 16).unwrap();
-        path.replace_range(at..at + 3, &char::from(byte).to_string());
+    while let Some((before, escaped)) = path.split_once('%') {
+        let (digits, rest) = escaped.split_at(2);
+        let byte = u8::from_str_radix(digits, 16).unwrap();
+        path = format!("{before}{}{rest}", char::from(byte));
     }
     let path = path.replace('\\', "/");
     let mut segments = Vec::new();
