@@ -12,10 +12,12 @@ use http::request::Parts;
 use mtls_core::{ForwardedIdentity, KubernetesServiceAccount, PeerInfo, SpiffeId};
 use tracing::error;
 
+use crate::listener::connected_peer;
+
 /// The peer of the connection that a request came by.
 ///
 /// A request without a peer is answered with 401 Unauthorized. If that happens to every request, the router is not
-/// served by [`serve`](crate::serve()).
+/// served by [`serve`](crate::serve()), nor by axum's own through [`make_service`](crate::make_service()).
 ///
 /// ```
 /// # use mtls_axum::Peer;
@@ -133,12 +135,13 @@ impl std::fmt::Display for NoPeer {
 impl std::error::Error for NoPeer {}
 
 fn peer(parts: &Parts) -> Option<&PeerInfo> {
-    parts.extensions.get()
+    let known = parts.extensions.get();
+    known.or_else(|| connected_peer(&parts.extensions))
 }
 
 fn required(parts: &Parts) -> Result<&PeerInfo, NoPeer> {
     peer(parts).ok_or_else(|| {
-        // Behind `mtls_axum::serve` every request has one.
+        // Behind `mtls_axum::serve` and `mtls_axum::Listener` every request has one.
         error!("a handler wants a peer, and its router is not served by mutual TLS");
         NoPeer::NotMutualTls
     })

@@ -30,6 +30,11 @@
 //! to everyone; `Router::layer` runs it for all. [`authorize_requests`] decides by rules over peers and requests, which
 //! may come from a file.
 //!
+//! # Behind `axum::serve`
+//!
+//! Where a program has to be served by axum's own `serve`, [`Listener`] takes the place of its `TcpListener`, and
+//! [`make_service`] that of its router. [`serve()`] does more: see [`Listener`] for what is missing there.
+//!
 //! # Behind an ingress
 //!
 //! There the peer is the ingress. [`Serve::forwarded`] names the proxies whose word counts, and a handler takes
@@ -50,10 +55,14 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod extract;
+mod listener;
 mod require;
 mod serve;
 
 pub use extract::{ForwardedPeer, NoForwarded, NoPeer, Peer, PeerSpiffeId, ServiceAccount};
+pub use listener::{
+    ConnectedPeer, Listener, MakeService, PeerResponse, PeerService, PeerStream, make_service,
+};
 pub use mtls_core::{Forwarded, ForwardedFormat, ForwardedIdentity};
 pub use mtls_tower::{Denied, Limits, PeerInfo};
 pub use require::{as_peer, authorize_requests, require};

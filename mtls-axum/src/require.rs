@@ -5,6 +5,8 @@ use axum::{Extension, Router};
 use mtls_core::{PeerInfo, Policy, PolicyError, RequestAuthorizer};
 use mtls_tower::AuthorizeLayer;
 
+use crate::listener::connected_peer;
+
 /// A layer that lets through the peers of `policy` alone: for `route_layer` and `layer`.
 ///
 /// Others are answered with 403 Forbidden, and gRPC requests with `PERMISSION_DENIED`. A text is a SPIFFE ID or a
@@ -28,10 +30,8 @@ pub fn require<P>(policy: P) -> Result<AuthorizeLayer, PolicyError>
 where
     P: TryInto<Policy, Error: Into<PolicyError>>,
 {
-    policy
-        .try_into()
-        .map(AuthorizeLayer::new)
-        .map_err(Into::into)
+    let policy = policy.try_into().map_err(Into::into)?;
+    Ok(AuthorizeLayer::new(policy).find_peer(connected_peer))
 }
 
 /// A layer that lets through what a [`RequestPolicy`](mtls_core::RequestPolicy) lets through, by peer, method, path, host
@@ -58,7 +58,8 @@ where
 /// # Ok::<(), mtls_core::RuleError>(())
 /// ```
 pub fn authorize_requests(policy: impl RequestAuthorizer) -> AuthorizeLayer {
-    AuthorizeLayer::for_requests(policy).original_uri(|extensions| {
+    let layer = AuthorizeLayer::for_requests(policy).find_peer(connected_peer);
+    layer.original_uri(|extensions| {
         let original: Option<&OriginalUri> = extensions.get();
         original.map(|original| &original.0)
     })

@@ -11,7 +11,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use http::Request;
-use hyper::body::Incoming;
 use mtls_core::{Forwarded, ServerTls};
 use mtls_tower::Limits;
 use tokio::net::TcpListener;
@@ -121,21 +120,24 @@ impl IntoFuture for Serve {
 
 /// Adds what axum's own `into_make_service_with_connect_info` would.
 #[derive(Debug, Clone)]
-struct WithAddr {
-    inner: Router,
-    addr: SocketAddr,
+pub(crate) struct WithAddr {
+    pub(crate) inner: Router,
+    pub(crate) addr: SocketAddr,
 }
 
-impl Service<Request<Incoming>> for WithAddr {
-    type Response = <Router as Service<Request<Incoming>>>::Response;
-    type Error = <Router as Service<Request<Incoming>>>::Error;
-    type Future = <Router as Service<Request<Incoming>>>::Future;
+impl<B> Service<Request<B>> for WithAddr
+where
+    Router: Service<Request<B>>,
+{
+    type Response = <Router as Service<Request<B>>>::Response;
+    type Error = <Router as Service<Request<B>>>::Error;
+    type Future = <Router as Service<Request<B>>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Service::<Request<Incoming>>::poll_ready(&mut self.inner, cx)
+        self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         request.extensions_mut().insert(ConnectInfo(self.addr));
         self.inner.call(request)
     }

@@ -26,6 +26,7 @@ use crate::refusal::{Refusal, ResponseFuture};
 #[derive(Debug, Clone)]
 pub struct AuthorizeLayer {
     decider: Decider,
+    find_peer: FindPeer,
 }
 
 /// Who decides, and about what.
@@ -34,6 +35,9 @@ enum Decider {
     Peers(Arc<dyn Authorizer>),
     Requests(Arc<dyn RequestAuthorizer>, OriginalUri),
 }
+
+/// Where else than by itself a peer may be.
+type FindPeer = fn(&Extensions) -> Option<&PeerInfo>;
 
 /// Where a router that shortens the path keeps what it was.
 type OriginalUri = fn(&Extensions) -> Option<&Uri>;
@@ -44,6 +48,7 @@ impl AuthorizeLayer {
     pub fn new(authorizer: impl Authorizer) -> Self {
         Self {
             decider: Decider::Peers(Arc::new(authorizer)),
+            find_peer: |_| None,
         }
     }
 
@@ -55,6 +60,7 @@ impl AuthorizeLayer {
     pub fn for_requests(policy: impl RequestAuthorizer) -> Self {
         Self {
             decider: Decider::Requests(Arc::new(policy), |_| None),
+            find_peer: |_| None,
         }
     }
 
@@ -66,6 +72,14 @@ impl AuthorizeLayer {
         }
         self
     }
+
+    /// Says where else a server may keep a connection's [`PeerInfo`], for requests that have none among their extensions. What
+    /// is found is among them from there on.
+    #[must_use]
+    pub fn find_peer(mut self, find: fn(&Extensions) -> Option<&PeerInfo>) -> Self {
+        self.find_peer = find;
+        self
+    }
 }
 
 impl<S> Layer<S> for AuthorizeLayer {
@@ -75,6 +89,7 @@ impl<S> Layer<S> for AuthorizeLayer {
         Authorize {
             inner,
             decider: self.decider.clone(),
+            find_peer: self.find_peer,
         }
     }
 }
@@ -84,6 +99,7 @@ impl<S> Layer<S> for AuthorizeLayer {
 pub struct Authorize<S> {
     inner: S,
     decider: Decider,
+    find_peer: FindPeer,
 }
 
 /// Why a request was answered with a refusal; among the response's extensions.
@@ -121,7 +137,13 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let extensions = request.extensions_mut();
+        if extensions.get::<PeerInfo>().is_none()
+            && let Some(peer) = (self.find_peer)(extensions).cloned()
+        {
+            extensions.insert(peer);
+        }
         let decision = self.decider.decide(&request);
         audit::decided(&request, || self.decider.version(), &decision);
         match decision {

@@ -12,9 +12,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream whose reads fail after a while, if until then it has neither sent the preface of HTTP/2 nor anything else.
+/// A stream whose reads fail after a while, if until then it has neither sent the preface of HTTP/2 nor anything else: for
+/// whoever serves connections by a hyper of their own. [`serve`](crate::serve()) has it.
 #[derive(Debug)]
-pub(crate) struct FirstBytes<IO> {
+pub struct FirstBytes<IO> {
     io: IO,
     awaited: Option<Awaited>,
 }
@@ -26,7 +27,9 @@ struct Awaited {
 }
 
 impl<IO> FirstBytes<IO> {
-    pub(crate) fn within(limit: Duration, io: IO) -> Self {
+    /// Gives `io` this long, from now on.
+    #[must_use]
+    pub fn within(limit: Duration, io: IO) -> Self {
         let awaited = Awaited {
             deadline: Box::pin(sleep(limit)),
             rest_of_preface: PREFACE,
@@ -35,6 +38,11 @@ impl<IO> FirstBytes<IO> {
             io,
             awaited: Some(awaited),
         }
+    }
+
+    /// The stream underneath.
+    pub fn get_ref(&self) -> &IO {
+        &self.io
     }
 }
 

@@ -3,43 +3,99 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use mtls_core::{Forwarded, PeerInfo};
 use pin_project_lite::pin_project;
+use tower_layer::Layer;
 use tower_service::Service;
 use tracing::debug;
 
 use crate::authorize::{Denied, refusal};
-use crate::lifeline::Lifeline;
+use crate::lifeline::{Ending, Lifeline};
+use crate::stream::ServerStream;
 use crate::{audit, forwarded};
 
-/// Asks before each request, takes out what it says of a client behind its peer, and gives it the connection's
-/// [`PeerInfo`].
+/// What [`serve`](crate::serve()) puts around the service of each connection, for whoever serves connections with a loop or
+/// a server of their own: one layer for each connection.
 ///
-/// Over HTTP/1.1 a response says that it is the connection's last, once the connection is to end: closed while it is idle,
-/// it could cross the client's next request, which would be lost.
+/// It asks before each request whether the client would still be let in, takes out the headers that tell of a client behind
+/// it (see [`Forwarded`]), and gives the request the connection's [`PeerInfo`]. A refused request is answered as
+/// [`AuthorizeLayer`](crate::AuthorizeLayer) answers one.
 ///
-/// A refused request is answered as [`AuthorizeLayer`](crate::AuthorizeLayer) answers one, and its connection is drained.
-#[derive(Clone)]
-pub(crate) struct Guard<S> {
-    inner: S,
+/// The connection lives on for [`lost_peer_deadline`](Self::lost_peer_deadline) when its client is lost, so that there is
+/// somebody to answer; then reading and writing fail. Over HTTP/1.1 a response says that it is the connection's last, once
+/// the connection is to end. Over HTTP/2 only a server that sends GOAWAY can say so: [`serve`](crate::serve()) does.
+#[derive(Debug, Clone)]
+pub struct GuardLayer {
     peer: PeerInfo,
     lifeline: Lifeline,
     forwarded: Forwarded,
 }
 
-impl<S> Guard<S> {
-    pub(crate) fn new(inner: S, peer: PeerInfo, lifeline: Lifeline, forwarded: Forwarded) -> Self {
-        Self {
+impl GuardLayer {
+    /// Guards the requests that come by `stream`.
+    #[must_use]
+    pub fn new<IO>(stream: &ServerStream<IO>) -> Self {
+        Self::ending(stream, LOST_PEER_DEADLINE, None)
+    }
+
+    pub(crate) fn ending<IO>(
+        stream: &ServerStream<IO>,
+        deadline: Duration,
+        max_age: Option<Duration>,
+    ) -> Self {
+        let layer = Self {
+            peer: stream.peer().clone(),
+            lifeline: stream.lifeline().clone(),
+            forwarded: Forwarded::strip(),
+        };
+        layer.ends(deadline, max_age)
+    }
+
+    /// How long the connection may last once its client would no longer be let in. Default: 10 s.
+    #[must_use]
+    pub fn lost_peer_deadline(self, deadline: Duration) -> Self {
+        self.ends(deadline, None)
+    }
+
+    /// Whose word is taken for who stands behind them. Default: nobody's.
+    #[must_use]
+    pub fn forwarded(mut self, forwarded: Forwarded) -> Self {
+        self.forwarded = forwarded;
+        self
+    }
+
+    fn ends(self, deadline: Duration, max_age: Option<Duration>) -> Self {
+        let deadline = deadline.max(SHORTEST_DEADLINE);
+        self.lifeline.ends(Ending::Drained { deadline, max_age });
+        self
+    }
+}
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Guard<S> {
+        Guard {
             inner,
-            peer,
-            lifeline,
-            forwarded,
+            peer: self.peer.clone(),
+            lifeline: self.lifeline.clone(),
+            forwarded: self.forwarded.clone(),
         }
     }
+}
+
+/// The service of a [`GuardLayer`].
+#[derive(Debug, Clone)]
+pub struct Guard<S> {
+    inner: S,
+    peer: PeerInfo,
+    lifeline: Lifeline,
+    forwarded: Forwarded,
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Guard<S>
@@ -59,16 +115,15 @@ where
             if let Err(why) = forwarded::take(&self.forwarded, Some(&self.peer), &mut request) {
                 let audit = self.peer.audit();
                 audit.record(|| audit::of(&request, &self.peer).malformed(&why));
-                return Guarded::Refused {
-                    response: Some(forwarded::refusal(&request, why)),
-                };
+                return Guarded::refused(forwarded::refusal(&request, why));
             }
             request.extensions_mut().insert(self.peer.clone());
             let closes = request.version() < Version::HTTP_2;
-            return Guarded::Inner {
+            let kind = Kind::Inner {
                 lifeline: closes.then(|| self.lifeline.clone()),
                 future: self.inner.call(request),
             };
+            return Guarded { kind };
         };
         debug!(
             mtls.peer_id = %self.peer,
@@ -84,13 +139,11 @@ where
             peer: self.peer.clone(),
             why,
         };
-        let mut response: Response<NoBody> = refusal(&request, denied);
+        let mut response = refusal(&request, denied);
         if closes {
             close_after(&mut response);
         }
-        Guarded::Refused {
-            response: Some(response),
-        }
+        Guarded::refused(response)
     }
 }
 
@@ -105,12 +158,21 @@ fn close_after<B>(response: &mut Response<B>) {
 
 /// The body of a refusal.
 #[derive(Debug, Default)]
-pub(crate) struct NoBody;
+struct NoBody;
 
 pin_project! {
     /// The future of a [`Guard`].
-    #[project = GuardedProj]
-    pub(crate) enum Guarded<F> {
+    #[derive(Debug)]
+    pub struct Guarded<F> {
+        #[pin]
+        kind: Kind<F>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = KindProj]
+    enum Kind<F> {
         Inner {
             // Of an HTTP/1.1 connection.
             lifeline: Option<Lifeline>,
@@ -121,6 +183,15 @@ pin_project! {
     }
 }
 
+impl<F> Guarded<F> {
+    fn refused(response: Response<NoBody>) -> Self {
+        let response = Some(response);
+        Self {
+            kind: Kind::Refused { response },
+        }
+    }
+}
+
 impl<F, B, E> Future for Guarded<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
@@ -128,21 +199,21 @@ where
     type Output = Result<Response<GuardedBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            GuardedProj::Inner { lifeline, future } => {
+        match self.project().kind.project() {
+            KindProj::Inner { lifeline, future } => {
                 let mut response = ready!(future.poll(cx))?;
                 if lifeline.as_ref().is_some_and(Lifeline::is_ending) {
                     close_after(&mut response);
                 }
-                Poll::Ready(Ok(response.map(|body| GuardedBody::Inner { body })))
+                Poll::Ready(Ok(response.map(GuardedBody::new)))
             }
             #[expect(
                 clippy::expect_used,
                 reason = "polling a finished future is its caller's bug"
             )]
-            GuardedProj::Refused { response } => {
+            KindProj::Refused { response } => {
                 let response = response.take().expect("polled after it was ready");
-                Poll::Ready(Ok(response.map(|NoBody| GuardedBody::Refused)))
+                Poll::Ready(Ok(response.map(|NoBody| GuardedBody { body: None })))
             }
         }
     }
@@ -150,10 +221,21 @@ where
 
 pin_project! {
     /// The inner service's body, or that of a refusal, which is empty.
-    #[project = GuardedBodyProj]
-    pub(crate) enum GuardedBody<B> {
-        Inner { #[pin] body: B },
-        Refused,
+    #[derive(Debug)]
+    pub struct GuardedBody<B> {
+        #[pin]
+        body: Option<B>,
+    }
+}
+
+impl<B> GuardedBody<B> {
+    fn new(body: B) -> Self {
+        Self { body: Some(body) }
+    }
+
+    /// The inner service's body, if it was asked.
+    pub fn into_inner(self) -> Option<B> {
+        self.body
     }
 }
 
@@ -165,23 +247,23 @@ impl<B: Body> Body for GuardedBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        match self.project() {
-            GuardedBodyProj::Inner { body } => body.poll_frame(cx),
-            GuardedBodyProj::Refused => Poll::Ready(None),
+        match self.project().body.as_pin_mut() {
+            Some(body) => body.poll_frame(cx),
+            None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Inner { body } => body.is_end_stream(),
-            Self::Refused => true,
-        }
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Inner { body } => body.size_hint(),
-            Self::Refused => SizeHint::with_exact(0),
-        }
+        let of_none = || SizeHint::with_exact(0);
+        self.body.as_ref().map_or_else(of_none, Body::size_hint)
     }
 }
+
+pub(crate) const LOST_PEER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// With none at all a drain would be a cut.
+const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);

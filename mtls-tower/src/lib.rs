@@ -1,8 +1,8 @@
 //! Mutual TLS for tower and hyper: connections on both sides of [`mtls_core`], and layers that decide by identity.
 //!
 //! A server: [`serve`] runs any tower service over HTTP/1.1 and HTTP/2; [`MtlsListener`] hands out streams to a loop of
-//! your own; [`Acceptor`] does one handshake. A client: [`Connector`] for hyper-util's client and whatever else connects
-//! by a `Service<Uri>`.
+//! your own, whose requests a [`GuardLayer`] guards; [`Acceptor`] does one handshake. A client: [`Connector`] for
+//! hyper-util's client and whatever else connects by a `Service<Uri>`.
 //!
 //! Every request that [`serve`] hands on has a [`PeerInfo`] among its extensions, and so has every response that came
 //! through a [`Connector`]: one value per connection, whose peer was verified and has proven to hold its key.
@@ -54,7 +54,13 @@ pub use authorize::{Authorize, AuthorizeLayer, Denied};
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use connect::{ConnectError, Connected, Connector};
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub use first_bytes::FirstBytes;
 pub use forwarded::{ForwardedLayer, WithForwarded, forward};
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub use guard::{Guard, GuardLayer, Guarded, GuardedBody};
 pub use listener::MtlsListener;
 pub use mtls_core::PeerInfo;
 pub use peer_info::{PeerInfoLayer, WithPeer};

@@ -21,13 +21,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tower_layer::Layer;
 use tower_service::Service;
 use tracing::{debug, error, info};
 
 use crate::accept::Limits;
 use crate::first_bytes::FirstBytes;
-use crate::guard::Guard;
-use crate::lifeline::{Cause, Ending, Lifeline};
+use crate::guard::{GuardLayer, LOST_PEER_DEADLINE};
+use crate::lifeline::{Cause, Lifeline};
 use crate::listener::MtlsListener;
 
 /// Serves a tower service by mutual TLS, over HTTP/1.1 and HTTP/2.
@@ -96,7 +97,7 @@ impl Default for Options {
             limits: Limits::default(),
             header_read_timeout: Duration::from_secs(30),
             drain_deadline: Duration::from_secs(30),
-            lost_peer_deadline: Duration::from_secs(10),
+            lost_peer_deadline: LOST_PEER_DEADLINE,
             max_age: None,
         }
     }
@@ -127,7 +128,7 @@ impl<M> Serve<M> {
     /// A connection is drained this much, or up to twice this much, before its client's certificates expire: a client that
     /// renewed in time connects anew without losing a request.
     pub fn lost_peer_deadline(mut self, deadline: Duration) -> Self {
-        self.options.lost_peer_deadline = deadline.max(SHORTEST_DEADLINE);
+        self.options.lost_peer_deadline = deadline;
         self
     }
 
@@ -255,16 +256,9 @@ where
             continue;
         };
         let lifeline = stream.lifeline().clone();
-        lifeline.ends(Ending::Drained {
-            deadline: options.lost_peer_deadline,
-            max_age: options.max_age,
-        });
-        let service = Guard::new(
-            inner,
-            connection.peer.clone(),
-            lifeline.clone(),
-            forwarded.clone(),
-        );
+        let guard = GuardLayer::ending(&stream, options.lost_peer_deadline, options.max_age)
+            .forwarded(forwarded.clone());
+        let service = guard.layer(inner);
         let stream = FirstBytes::within(options.header_read_timeout, stream);
         let http = builder
             .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
@@ -377,6 +371,3 @@ fn told(connection: &Connection, cause: &Cause) {
         "connection drained"
     );
 }
-
-/// With none at all a drain would be a cut.
-const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);
