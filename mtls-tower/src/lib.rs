@@ -61,7 +61,7 @@ pub use forwarded::{ForwardedLayer, WithForwarded, forward};
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub use guard::{Guard, GuardLayer, Guarded, GuardedBody};
-pub use listener::MtlsListener;
+pub use listener::{LastHandshakes, MtlsListener};
 pub use mtls_core::PeerInfo;
 pub use peer_info::{PeerInfoLayer, WithPeer};
 pub use refusal::ResponseFuture;

@@ -1,6 +1,7 @@
 //! The accept loop: handshakes run beside it, bounded in number and time.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,7 +23,8 @@ use crate::stream::ServerStream;
 /// Dropping the listener ends the handshakes, and the refused clients that linger.
 #[derive(Debug)]
 pub struct MtlsListener {
-    listener: TcpListener,
+    // None once it is closed.
+    listener: Option<TcpListener>,
     acceptor: Acceptor,
     limits: Limits,
     tasks: JoinSet<Handshake>,
@@ -52,7 +54,7 @@ impl MtlsListener {
     pub fn new(listener: TcpListener, tls: ServerTls) -> Self {
         let limits = Limits::default();
         Self {
-            listener,
+            listener: Some(listener),
             acceptor: Acceptor::new(tls).with_limits(limits),
             limits,
             tasks: JoinSet::new(),
@@ -78,7 +80,11 @@ impl MtlsListener {
     ///
     /// The operating system's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        let listener = self.listener.as_ref();
+        listener.map_or_else(
+            || Err(io::ErrorKind::NotConnected.into()),
+            TcpListener::local_addr,
+        )
     }
 
     /// The next client whose handshake is done.
@@ -95,7 +101,7 @@ impl MtlsListener {
                     }
                 }
                 Some(_) = self.lingering.join_next() => self.descriptor_freed(),
-                accepted = self.listener.accept(), if paused.is_none() => match accepted {
+                accepted = next_of(self.listener.as_ref()), if paused.is_none() => match accepted {
                     Ok((tcp, addr)) => self.begin(tcp, addr),
                     Err(error) => self.back_off(&error),
                 },
@@ -104,6 +110,23 @@ impl MtlsListener {
                 }
             }
         }
+    }
+
+    /// Accepts nobody any more. Handshakes in flight go on, and so do those of clients that the system has let in already:
+    /// closed with the listener, they would be reset.
+    #[must_use]
+    pub fn close(mut self) -> LastHandshakes {
+        let waiting = self.listener.take().and_then(|it| it.into_std().ok());
+        while let Some(listener) = &waiting
+            && self.pending.len() < self.limits.pending_handshakes
+            && let Ok((tcp, addr)) = listener.accept()
+        {
+            let tcp = tcp.set_nonblocking(true).map(|()| tcp);
+            if let Ok(tcp) = tcp.and_then(TcpStream::from_std) {
+                self.begin(tcp, addr);
+            }
+        }
+        LastHandshakes(self)
     }
 
     fn begin(&mut self, tcp: TcpStream, addr: SocketAddr) {
@@ -209,6 +232,42 @@ impl MtlsListener {
             until: now + BACK_OFF,
             for_a_descriptor: error.raw_os_error() == Some(EMFILE),
         });
+    }
+}
+
+async fn next_of(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => pending().await,
+    }
+}
+
+/// The handshakes that were in flight when a [`MtlsListener`] was closed. Dropping it ends them.
+#[derive(Debug)]
+pub struct LastHandshakes(MtlsListener);
+
+impl LastHandshakes {
+    /// The next client whose handshake is done; none once all have ended, and the refused clients have read why. That is after
+    /// [`Limits::handshake_timeout`] and [`Limits::linger`] at the latest. Cancel safe.
+    pub async fn next(&mut self) -> Option<(ServerStream<TcpStream>, SocketAddr)> {
+        let Self(listener) = self;
+        loop {
+            tokio::select! {
+                Some(done) = listener.tasks.join_next_with_id() => {
+                    if let Some(accepted) = listener.finish(done) {
+                        return Some(accepted);
+                    }
+                }
+                Some(_) = listener.lingering.join_next() => {}
+                else => return None,
+            }
+        }
+    }
+
+    /// How many have not ended.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.0.pending.len()
     }
 }
 

@@ -1,35 +1,23 @@
 //! hyper behind the accept loop.
 
+mod running;
+
 use std::error::Error;
 use std::future::{Future, IntoFuture, pending};
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulConnection;
-use hyper_util::service::TowerToHyperService;
-use mtls_core::{AuditEvent, Forwarded, PeerInfo, Reason, ServerTls};
+use mtls_core::{Forwarded, PeerInfo, ServerTls};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use tower_layer::Layer;
 use tower_service::Service;
-use tracing::{debug, error, info};
 
 use crate::accept::Limits;
-use crate::first_bytes::FirstBytes;
-use crate::guard::{GuardLayer, LOST_PEER_DEADLINE};
-use crate::lifeline::{Cause, Lifeline};
-use crate::listener::MtlsListener;
+use crate::guard::LOST_PEER_DEADLINE;
 
 /// Serves a tower service by mutual TLS, over HTTP/1.1 and HTTP/2.
 ///
@@ -106,6 +94,10 @@ impl Default for Options {
 impl<M> Serve<M> {
     /// Stops accepting when `signal` completes, lets the requests in flight finish, and returns when the last connection
     /// is closed or [`drain_deadline`](Self::drain_deadline) has passed. Default: never.
+    ///
+    /// Handshakes in flight may finish too, and each connection has a second from its handshake on (or a
+    /// quarter of the drain deadline, if that is shorter) to bring a first request.
+    /// What was open, what came out of the handshakes and what had to be cut is logged at the end.
     pub fn with_graceful_shutdown(
         mut self,
         signal: impl Future<Output = ()> + Send + 'static,
@@ -196,178 +188,6 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(run(self))
+        Box::pin(running::run(self))
     }
-}
-
-async fn run<M, S, B>(serve: Serve<M>) -> io::Result<()>
-where
-    M: Fn(&Connection) -> S + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    let Serve {
-        listener,
-        tls,
-        make_service,
-        forwarded,
-        options,
-        mut shutdown,
-    } = serve;
-    let mut listener = MtlsListener::new(listener, tls).with_limits(options.limits);
-    let builder = Arc::new(http_builder(&options));
-    let draining = watch::Sender::new(false);
-    // INVARIANT: every connection's task is in here, so that dropping the server ends them all.
-    let mut connections = JoinSet::new();
-    loop {
-        let (stream, remote_addr) = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(ended) = connections.join_next() => {
-                if let Err(failed) = ended && failed.is_panic() {
-                    error!("a connection panicked");
-                }
-                continue;
-            }
-            () = &mut shutdown => break,
-        };
-        let peer = stream.peer().clone();
-        let connection = Connection {
-            peer,
-            remote_addr,
-            #[cfg(feature = "tonic")]
-            connect_info: crate::tonic::ConnectInfo::new(&stream),
-        };
-        debug!(
-            network.peer.address = %remote_addr,
-            mtls.peer_id = %connection.peer,
-            mtls.peer_serial = connection.peer.identity().serial(),
-            mtls.generation = connection.peer.generation(),
-            mtls.connection = connection.peer.connection_id().get(),
-            tls.protocol.version = connection.peer.tls_version(),
-            "connected"
-        );
-        // The user's code, which may trip over a peer that it did not think of: that is no reason to serve nobody else.
-        let Ok(inner) = catch_unwind(AssertUnwindSafe(|| make_service(&connection))) else {
-            error!(mtls.peer_id = %connection.peer, "making a service for a connection panicked");
-            continue;
-        };
-        let lifeline = stream.lifeline().clone();
-        let guard = GuardLayer::ending(&stream, options.lost_peer_deadline, options.max_age)
-            .forwarded(forwarded.clone());
-        let service = guard.layer(inner);
-        let stream = FirstBytes::within(options.header_read_timeout, stream);
-        let http = builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
-            .into_owned();
-        let shutdown = draining.subscribe();
-        let deadline = options.lost_peer_deadline;
-        connections.spawn(run_connection(
-            http, connection, lifeline, deadline, shutdown,
-        ));
-    }
-    // Nobody new from here on; handshakes in flight end with the listener.
-    drop(listener);
-    let open = still_open(&mut connections);
-    draining.send_replace(true);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    if timeout(options.drain_deadline, drained).await.is_err() {
-        info!(
-            mtls.cut = still_open(&mut connections),
-            mtls.open = open,
-            "drain deadline passed"
-        );
-    }
-    connections.shutdown().await;
-    Ok(())
-}
-
-/// A set counts what has ended until it is asked for it.
-fn still_open(connections: &mut JoinSet<()>) -> usize {
-    while connections.try_join_next().is_some() {}
-    connections.len()
-}
-
-fn http_builder(options: &Options) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Without a timer hyper's timeouts are inert.
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.header_read_timeout);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .enable_connect_protocol();
-    builder
-}
-
-/// Serves one connection until it ends by itself, or has to.
-async fn run_connection<C>(
-    http: C,
-    connection: Connection,
-    lifeline: Lifeline,
-    deadline: Duration,
-    mut shutdown: watch::Receiver<bool>,
-) where
-    C: GracefulConnection,
-    C::Error: std::fmt::Display,
-{
-    tokio::pin!(http);
-    let ended = tokio::select! {
-        biased;
-        ended = http.as_mut() => Some(ended),
-        () = leaving(&connection, &lifeline, deadline) => None,
-        // An error says that the server is gone: nobody is left to serve for.
-        _ = shutdown.wait_for(|draining| *draining) => None,
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            http.as_mut().graceful_shutdown();
-            tokio::select! {
-                biased;
-                ended = http.as_mut() => ended,
-                cause = lifeline.over() => {
-                    info!(mtls.peer_id = %connection.peer, mtls.cause = %cause, "connection cut");
-                    return;
-                }
-            }
-        }
-    };
-    if let Err(error) = ended {
-        // Most often a client that went away.
-        debug!(%error, "connection ended");
-    }
-}
-
-/// Until it is time for GOAWAY, or for an idle HTTP/1.1 connection to close.
-async fn leaving(connection: &Connection, lifeline: &Lifeline, deadline: Duration) {
-    let cause = lifeline.draining().await;
-    told(connection, &cause);
-    match cause {
-        // Over HTTP/1.1 the next response says it. Only who asks nothing for so long is closed while idle.
-        Cause::Age if connection.peer.alpn() != Some(b"h2") => sleep(deadline / 2).await,
-        Cause::Age | Cause::Lost(_) => {}
-        #[cfg(feature = "client")]
-        Cause::Superseded => {}
-    }
-}
-
-fn told(connection: &Connection, cause: &Cause) {
-    if let Cause::Lost(why) = cause {
-        let audit = connection.peer.audit();
-        audit.record(|| AuditEvent::connection_lost(&connection.peer, why));
-    }
-    info!(
-        network.peer.address = %connection.remote_addr,
-        mtls.peer_id = %connection.peer,
-        mtls.peer_serial = connection.peer.identity().serial(),
-        mtls.cause = %cause,
-        mtls.reason = cause.reason().map(Reason::as_str),
-        "connection drained"
-    );
 }

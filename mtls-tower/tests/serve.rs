@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Foreign, HOUR, connect, https, listen, patient, server, server_for, within};
+use common::{Foreign, HOUR, Log, connect, https, listen, patient, server, server_for, within};
 use http::{Request, Response, Version};
 use http_body_util::{BodyExt, Empty, Full};
+use hyper::client::conn::http2;
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use mtls_core::testing::TestCa;
 use mtls_core::{ClientTls, PeerInfo, Policy};
 use mtls_tower::{Connector, serve, serve_with};
@@ -283,4 +284,99 @@ async fn a_panic_while_a_request_or_a_connection_is_handled_ends_that_one_alone(
         );
     }
     assert!(!serving.is_finished());
+}
+
+/// What a client asks on a connection of its own, by hyper's HTTP/2 or in so many words.
+async fn ask_on(
+    tls: tokio_rustls::client::TlsStream<TcpStream>,
+    alpn: &str,
+    addr: SocketAddr,
+) -> String {
+    if alpn == "h2" {
+        let io = TokioIo::new(tls);
+        let (mut http, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get(https(addr)).body(Empty::<Bytes>::new());
+        let answer = within(http.send_request(request.unwrap())).await.unwrap();
+        let body = within(answer.into_body().collect()).await.unwrap();
+        return String::from_utf8(body.to_bytes().to_vec()).unwrap();
+    }
+    let mut tls = tls;
+    let request = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    tls.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    within(tls.read_to_string(&mut answer)).await.unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[tokio::test]
+async fn a_handshake_in_flight_at_shutdown_finishes_and_its_client_is_served() {
+    let (ca, other) = (TestCa::new("example.org"), TestCa::new("example.org"));
+    for (alpn, _) in BOTH {
+        let mut log = Log::start();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (addr, serving) = start!(
+            server(&ca),
+            whoami(),
+            with_graceful_shutdown(async { stopped.await.unwrap() }),
+            drain_deadline(HOUR)
+        );
+        let (proper, stranger) = (dial(addr).await, dial(addr).await);
+        stop.send(()).unwrap();
+        within(async { while TcpStream::connect(addr).await.is_ok() {} }).await;
+
+        let config = Foreign::presenting(&ca.issue("/web")).alpn(match alpn {
+            "h2" => &["h2"],
+            _ => &["http/1.1"],
+        });
+        let tls = connect(config.config(&ca), proper).await.unwrap();
+        assert_eq!(ask_on(tls, alpn, addr).await, ca.spiffe_id("/web"));
+        assert!(!serving.is_finished(), "the other handshake is in flight");
+        let config = Foreign::presenting(&other.issue("/web")).config(&ca);
+        let mut tls = connect(config, stranger).await.unwrap();
+        let refused = within(tls.read_u8()).await.unwrap_err();
+        assert_eq!(common::alert(&refused), "unknown_ca");
+        drop(tls);
+        within(serving).await.unwrap().unwrap();
+        let told = log.next("shut down").await;
+        // Those that knocked while we waited may be among the handshakes.
+        assert_eq!(told.get("mtls.late"), Some("1"));
+        assert_eq!(told.get("mtls.cut"), Some("0"));
+        assert_eq!(told.get("mtls.handshakes_cut"), Some("0"));
+    }
+}
+
+#[tokio::test]
+async fn the_drain_deadline_cuts_handshakes_too_and_what_was_cut_is_told() {
+    let ca = TestCa::new("example.org");
+    let mut log = Log::start();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let (addr, serving) = start!(
+        server(&ca),
+        hanging(tell),
+        with_graceful_shutdown(async { stopped.await.unwrap() }),
+        drain_deadline(Duration::from_millis(50))
+    );
+    let http = http_client(&ca, "/web", "h2");
+    let asking = tokio::spawn(async move { http.get(https(addr)).await });
+    assert_eq!(within(told.recv()).await, Some("begun"));
+    let mut silent = dial(addr).await;
+    stop.send(()).unwrap();
+    within(serving).await.unwrap().unwrap();
+    assert!(within(asking).await.unwrap().is_err());
+    assert!(matches!(
+        within(silent.read(&mut [0])).await,
+        Ok(0) | Err(_)
+    ));
+    let told = log.next("drain deadline passed").await;
+    for field in [
+        "mtls.open",
+        "mtls.handshakes",
+        "mtls.cut",
+        "mtls.handshakes_cut",
+    ] {
+        assert_eq!(told.get(field), Some("1"), "{field}");
+    }
+    assert_eq!(told.get("mtls.late"), Some("0"));
 }

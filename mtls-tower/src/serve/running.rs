@@ -1,0 +1,271 @@
+//! A server while it runs, and how it ends.
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
+use hyper_util::service::TowerToHyperService;
+use mtls_core::{AuditEvent, Forwarded, Reason};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tower_layer::Layer;
+use tower_service::Service;
+use tracing::{debug, error, info};
+
+use super::{Connection, Options, Serve};
+use crate::first_bytes::FirstBytes;
+use crate::guard::GuardLayer;
+use crate::lifeline::{Cause, Lifeline};
+use crate::listener::{LastHandshakes, MtlsListener};
+use crate::stream::ServerStream;
+
+pub(super) async fn run<M, S, B>(serve: Serve<M>) -> io::Result<()>
+where
+    M: Fn(&Connection) -> S + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut listener =
+        MtlsListener::new(serve.listener, serve.tls).with_limits(serve.options.limits);
+    let mut shutdown = serve.shutdown;
+    let mut server = Server {
+        make_service: serve.make_service,
+        forwarded: serve.forwarded,
+        builder: http_builder(&serve.options),
+        options: serve.options,
+        draining: watch::Sender::new(false),
+        connections: JoinSet::new(),
+    };
+    loop {
+        tokio::select! {
+            (stream, addr) = listener.accept() => server.begin(stream, addr),
+            Some(ended) = server.connections.join_next() => told_of_panic(&ended),
+            () = &mut shutdown => break,
+        }
+    }
+    server.end(listener.close()).await;
+    Ok(())
+}
+
+struct Server<M> {
+    make_service: M,
+    forwarded: Forwarded,
+    builder: auto::Builder<TokioExecutor>,
+    options: Options,
+    draining: watch::Sender<bool>,
+    // INVARIANT: every connection's task is in here, so that dropping the server ends them all.
+    connections: JoinSet<()>,
+}
+
+impl<M> Server<M> {
+    fn begin<S, B>(&mut self, stream: ServerStream<TcpStream>, remote_addr: SocketAddr)
+    where
+        M: Fn(&Connection) -> S + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let options = self.options;
+        let peer = stream.peer().clone();
+        let connection = Connection {
+            peer,
+            remote_addr,
+            #[cfg(feature = "tonic")]
+            connect_info: crate::tonic::ConnectInfo::new(&stream),
+        };
+        debug!(
+            network.peer.address = %remote_addr,
+            mtls.peer_id = %connection.peer,
+            mtls.peer_serial = connection.peer.identity().serial(),
+            mtls.generation = connection.peer.generation(),
+            mtls.connection = connection.peer.connection_id().get(),
+            tls.protocol.version = connection.peer.tls_version(),
+            "connected"
+        );
+        // The user's code, which may trip over a peer that it did not think of: that is no reason to serve nobody else.
+        let Ok(inner) = catch_unwind(AssertUnwindSafe(|| (self.make_service)(&connection))) else {
+            error!(mtls.peer_id = %connection.peer, "making a service for a connection panicked");
+            return;
+        };
+        let lifeline = stream.lifeline().clone();
+        let guard = GuardLayer::ending(&stream, options.lost_peer_deadline, options.max_age)
+            .forwarded(self.forwarded.clone());
+        let service = TowerToHyperService::new(guard.layer(inner));
+        let stream = FirstBytes::within(options.header_read_timeout, stream);
+        let http = self
+            .builder
+            .serve_connection_with_upgrades(TokioIo::new(stream), service)
+            .into_owned();
+        // Of a short drain most is left for the end of what has begun.
+        let first_request = FIRST_REQUEST.min(options.drain_deadline / 4);
+        let shutdown = shut_down(self.draining.subscribe(), Instant::now() + first_request);
+        let deadline = options.lost_peer_deadline;
+        self.connections.spawn(run_connection(
+            http, connection, lifeline, deadline, shutdown,
+        ));
+    }
+
+    /// Nobody new from here on. What goes on has the drain deadline to end by itself.
+    async fn end<S, B>(mut self, mut handshakes: LastHandshakes)
+    where
+        M: Fn(&Connection) -> S + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (open, unfinished) = (self.still_open(), handshakes.unfinished());
+        let deadline = self.options.drain_deadline;
+        let mut late = 0;
+        self.draining.send_replace(true);
+        let drain = async {
+            loop {
+                tokio::select! {
+                    Some((stream, addr)) = handshakes.next() => {
+                        late += 1;
+                        self.begin(stream, addr);
+                    }
+                    Some(ended) = self.connections.join_next() => told_of_panic(&ended),
+                    else => break,
+                }
+            }
+        };
+        let in_time = timeout(deadline, drain).await.is_ok();
+        info!(
+            mtls.open = open,
+            mtls.handshakes = unfinished,
+            mtls.late = late,
+            mtls.cut = self.still_open(),
+            mtls.handshakes_cut = handshakes.unfinished(),
+            "{}",
+            if in_time {
+                "shut down"
+            } else {
+                "drain deadline passed"
+            }
+        );
+        self.connections.shutdown().await;
+    }
+
+    /// A set counts what has ended until it is asked for it.
+    fn still_open(&mut self) -> usize {
+        while self.connections.try_join_next().is_some() {}
+        self.connections.len()
+    }
+}
+
+fn told_of_panic(ended: &Result<(), JoinError>) {
+    if ended.as_ref().is_err_and(JoinError::is_panic) {
+        error!("a connection panicked");
+    }
+}
+
+/// Until the server shuts down, and `first_request` has passed: told to end before its first byte, hyper drops a connection.
+async fn shut_down(mut draining: watch::Receiver<bool>, first_request: Instant) {
+    // An error says that the server is gone: nobody is left to serve for.
+    if draining.wait_for(|draining| *draining).await.is_ok() {
+        sleep_until(first_request).await;
+    }
+}
+
+fn http_builder(options: &Options) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Without a timer hyper's timeouts are inert.
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_read_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .enable_connect_protocol();
+    builder
+}
+
+/// Serves one connection until it ends by itself, or has to.
+async fn run_connection<C>(
+    http: C,
+    connection: Connection,
+    lifeline: Lifeline,
+    deadline: Duration,
+    shutdown: impl Future<Output = ()>,
+) where
+    C: GracefulConnection,
+    C::Error: std::fmt::Display,
+{
+    tokio::pin!(http);
+    let ended = tokio::select! {
+        biased;
+        ended = http.as_mut() => Some(ended),
+        () = leaving(&connection, &lifeline, deadline) => None,
+        () = shutdown => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            http.as_mut().graceful_shutdown();
+            tokio::select! {
+                biased;
+                ended = http.as_mut() => ended,
+                cause = lifeline.over() => {
+                    info!(mtls.peer_id = %connection.peer, mtls.cause = %cause, "connection cut");
+                    return;
+                }
+            }
+        }
+    };
+    if let Err(error) = ended {
+        // Most often a client that went away.
+        debug!(%error, "connection ended");
+    }
+}
+
+/// Until it is time for GOAWAY, or for an idle HTTP/1.1 connection to close.
+async fn leaving(connection: &Connection, lifeline: &Lifeline, deadline: Duration) {
+    let cause = lifeline.draining().await;
+    told(connection, &cause);
+    match cause {
+        // Over HTTP/1.1 the next response says it. Only who asks nothing for so long is closed while idle.
+        Cause::Age if connection.peer.alpn() != Some(b"h2") => sleep(deadline / 2).await,
+        Cause::Age | Cause::Lost(_) => {}
+        #[cfg(feature = "client")]
+        Cause::Superseded => {}
+    }
+}
+
+fn told(connection: &Connection, cause: &Cause) {
+    if let Cause::Lost(why) = cause {
+        let audit = connection.peer.audit();
+        audit.record(|| AuditEvent::connection_lost(&connection.peer, why));
+    }
+    info!(
+        network.peer.address = %connection.remote_addr,
+        mtls.peer_id = %connection.peer,
+        mtls.peer_serial = connection.peer.identity().serial(),
+        mtls.cause = %cause,
+        mtls.reason = cause.reason().map(Reason::as_str),
+        "connection drained"
+    );
+}
+
+/// What a client has from its handshake on to bring its first request to a server that shuts down.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
