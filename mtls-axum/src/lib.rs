@@ -64,6 +64,6 @@ pub use listener::{
     ConnectedPeer, Listener, MakeService, PeerResponse, PeerService, PeerStream, make_service,
 };
 pub use mtls_core::{Forwarded, ForwardedFormat, ForwardedIdentity};
-pub use mtls_tower::{Denied, Limits, PeerInfo};
+pub use mtls_tower::{ConnectionLimits, Denied, HttpBuilder, Limits, PeerInfo, listen};
 pub use require::{as_peer, authorize_requests, require};
 pub use serve::{Serve, serve};

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use http::Request;
 use mtls_core::{Forwarded, ServerTls};
-use mtls_tower::Limits;
+use mtls_tower::{ConnectionLimits, HttpBuilder, Limits};
 use tokio::net::TcpListener;
 use tower_service::Service;
 
@@ -37,6 +37,8 @@ pub struct Serve(mtls_tower::Serve<MakeService>);
 impl Serve {
     /// Stops accepting when `signal` completes, lets the requests in flight finish, and returns when the last connection
     /// is closed or [`drain_deadline`](Self::drain_deadline) has passed. Default: never.
+    ///
+    /// Handshakes in flight may finish too. What was open and what had to be cut is logged at the end.
     pub fn with_graceful_shutdown(self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(self.0.with_graceful_shutdown(signal))
     }
@@ -91,6 +93,32 @@ impl Serve {
     /// The bounds on handshakes.
     pub fn limits(self, limits: Limits) -> Self {
         Self(self.0.limits(limits))
+    }
+
+    /// The bounds on connections of clients that are known. Default: none.
+    pub fn connection_limits(self, limits: ConnectionLimits) -> Self {
+        Self(self.0.connection_limits(limits))
+    }
+
+    /// After how long without a word the system asks a client whether it is there. Default: 60 s; none is never.
+    pub fn tcp_keepalive(self, after: impl Into<Option<Duration>>) -> Self {
+        Self(self.0.tcp_keepalive(after))
+    }
+
+    /// How often an HTTP/2 client is pinged, and how long it may take to answer before it is taken for gone. Default: every
+    /// 60 s, and 20 s; none for the first is never.
+    pub fn http2_keep_alive(self, every: impl Into<Option<Duration>>, timeout: Duration) -> Self {
+        Self(self.0.http2_keep_alive(every, timeout))
+    }
+
+    /// How many requests an HTTP/2 connection may have in flight. Default: hyper's, which is 200.
+    pub fn max_concurrent_streams(self, bound: u32) -> Self {
+        Self(self.0.max_concurrent_streams(bound))
+    }
+
+    /// Sets what has no option here: see [`mtls_tower::Serve::configure_http`].
+    pub fn configure_http(self, hook: impl FnOnce(&mut HttpBuilder)) -> Self {
+        Self(self.0.configure_http(hook))
     }
 
     /// The address that it listens at.

@@ -36,6 +36,7 @@ mod goaway;
 #[cfg(feature = "server")]
 mod guard;
 mod lifeline;
+mod listen;
 mod listener;
 mod peer_info;
 mod refusal;
@@ -61,6 +62,7 @@ pub use forwarded::{ForwardedLayer, WithForwarded, forward};
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub use guard::{Guard, GuardLayer, Guarded, GuardedBody};
+pub use listen::listen;
 pub use listener::{LastHandshakes, MtlsListener};
 pub use mtls_core::PeerInfo;
 pub use peer_info::{PeerInfoLayer, WithPeer};
@@ -70,5 +72,5 @@ pub use refusal::ResponseFuture;
 pub use retire::{Retire, RetireLayer, Retiring};
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
-pub use serve::{Connection, Serve, serve, serve_with};
+pub use serve::{Connection, ConnectionLimits, HttpBuilder, Serve, serve, serve_with};
 pub use stream::{ClientStream, ServerStream};

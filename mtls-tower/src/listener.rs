@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, warn};
 
 use crate::accept::{Acceptor, Limits};
+use crate::listen::keep_alive;
 use crate::refusals::Refusals;
 use crate::stream::ServerStream;
 
@@ -27,6 +28,7 @@ pub struct MtlsListener {
     listener: Option<TcpListener>,
     acceptor: Acceptor,
     limits: Limits,
+    tcp_keepalive: Option<Duration>,
     tasks: JoinSet<Handshake>,
     pending: Pending,
     // Apart from the handshakes: a refusal is known, and logged, before its client has read its alert.
@@ -57,6 +59,7 @@ impl MtlsListener {
             listener: Some(listener),
             acceptor: Acceptor::new(tls).with_limits(limits),
             limits,
+            tcp_keepalive: Some(TCP_KEEPALIVE),
             tasks: JoinSet::new(),
             pending: Pending::default(),
             lingering: JoinSet::new(),
@@ -71,6 +74,14 @@ impl MtlsListener {
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.acceptor = self.acceptor.with_limits(limits);
         self.limits = limits;
+        self
+    }
+
+    /// After how long without a word the system asks a client whether it is there: one that vanished without a farewell is
+    /// noticed. Default: 60 s; none is never.
+    #[must_use]
+    pub fn with_tcp_keepalive(mut self, after: impl Into<Option<Duration>>) -> Self {
+        self.tcp_keepalive = after.into();
         self
     }
 
@@ -136,6 +147,11 @@ impl MtlsListener {
         // Small records are latency here, not throughput. A socket that refuses the option still works.
         if let Err(error) = tcp.set_nodelay(true) {
             debug!(%error, "TCP_NODELAY not set");
+        }
+        if let Some(after) = self.tcp_keepalive
+            && let Err(error) = keep_alive(&tcp, after)
+        {
+            debug!(%error, "TCP keep-alive not set");
         }
         let acceptor = self.acceptor.clone();
         let connection = ConnectionFacts::new(Some(addr));
@@ -326,6 +342,8 @@ impl Pending {
 
 /// Long enough for a resource to come back, short enough that nobody notices.
 const BACK_OFF: Duration = Duration::from_millis(50);
+
+pub(crate) const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
 const WARN_EVERY: Duration = Duration::from_secs(60);
 

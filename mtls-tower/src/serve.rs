@@ -1,5 +1,6 @@
 //! hyper behind the accept loop.
 
+mod established;
 mod running;
 
 use std::error::Error;
@@ -12,12 +13,17 @@ use std::time::Duration;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto;
 use mtls_core::{Forwarded, PeerInfo, ServerTls};
 use tokio::net::TcpListener;
 use tower_service::Service;
 
 use crate::accept::Limits;
 use crate::guard::LOST_PEER_DEADLINE;
+use crate::listener::TCP_KEEPALIVE;
+
+pub use established::ConnectionLimits;
 
 /// Serves a tower service by mutual TLS, over HTTP/1.1 and HTTP/2.
 ///
@@ -42,6 +48,7 @@ pub fn serve_with<M>(listener: TcpListener, tls: ServerTls, make_service: M) -> 
         make_service,
         forwarded: Forwarded::strip(),
         options: Options::default(),
+        http: auto::Builder::new(TokioExecutor::new()),
         shutdown: Box::pin(pending()),
     }
 }
@@ -67,12 +74,21 @@ pub struct Serve<M> {
     make_service: M,
     forwarded: Forwarded,
     options: Options,
+    http: HttpBuilder,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
+
+/// hyper-util's settings of both protocols, for [`Serve::configure_http`].
+pub type HttpBuilder = auto::Builder<TokioExecutor>;
 
 #[derive(Debug, Clone, Copy)]
 struct Options {
     limits: Limits,
+    connections: ConnectionLimits,
+    tcp_keepalive: Option<Duration>,
+    http2_keep_alive: Option<Duration>,
+    http2_keep_alive_timeout: Duration,
+    max_concurrent_streams: Option<u32>,
     header_read_timeout: Duration,
     drain_deadline: Duration,
     lost_peer_deadline: Duration,
@@ -83,6 +99,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            connections: ConnectionLimits::new(),
+            tcp_keepalive: Some(TCP_KEEPALIVE),
+            http2_keep_alive: Some(Duration::from_secs(60)),
+            http2_keep_alive_timeout: Duration::from_secs(20),
+            max_concurrent_streams: None,
             header_read_timeout: Duration::from_secs(30),
             drain_deadline: Duration::from_secs(30),
             lost_peer_deadline: LOST_PEER_DEADLINE,
@@ -151,6 +172,52 @@ impl<M> Serve<M> {
     /// The bounds on handshakes.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.options.limits = limits;
+        self
+    }
+
+    /// The bounds on connections of clients that are known. Default: none.
+    pub fn connection_limits(mut self, limits: ConnectionLimits) -> Self {
+        self.options.connections = limits;
+        self
+    }
+
+    /// After how long without a word the system asks a client whether it is there. Default: 60 s; none is never.
+    pub fn tcp_keepalive(mut self, after: impl Into<Option<Duration>>) -> Self {
+        self.options.tcp_keepalive = after.into();
+        self
+    }
+
+    /// How often an HTTP/2 client is pinged, and how long it may take to answer before it is taken for gone. Default: every
+    /// 60 s, and 20 s; none for the first is never.
+    pub fn http2_keep_alive(
+        mut self,
+        every: impl Into<Option<Duration>>,
+        timeout: Duration,
+    ) -> Self {
+        self.options.http2_keep_alive = every.into();
+        self.options.http2_keep_alive_timeout = timeout;
+        self
+    }
+
+    /// How many requests an HTTP/2 connection may have in flight. Default: hyper's, which is 200.
+    pub fn max_concurrent_streams(mut self, bound: u32) -> Self {
+        self.options.max_concurrent_streams = Some(bound);
+        self
+    }
+
+    /// Sets what has no option here: the size and number of headers, windows, buffers. Timers, keep-alive and the time for a
+    /// request's head are set by the options here, whatever the hook says of them.
+    ///
+    /// ```no_run
+    /// # async fn run<M>(serve: mtls_tower::Serve<M>) {
+    /// let serve = serve.configure_http(|http| {
+    ///     http.http1().max_headers(50);
+    ///     http.http2().max_header_list_size(8 * 1024);
+    /// });
+    /// # }
+    /// ```
+    pub fn configure_http(mut self, hook: impl FnOnce(&mut HttpBuilder)) -> Self {
+        hook(&mut self.http);
         self
     }
 

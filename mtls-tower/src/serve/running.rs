@@ -9,20 +9,20 @@ use std::time::Duration;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use mtls_core::{AuditEvent, Forwarded, Reason};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::{debug, error, info};
 
-use super::{Connection, Options, Serve};
+use super::established::Established;
+use super::{Connection, HttpBuilder, Options, Serve};
 use crate::first_bytes::FirstBytes;
 use crate::guard::GuardLayer;
 use crate::lifeline::{Cause, Lifeline};
@@ -39,13 +39,15 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut listener =
-        MtlsListener::new(serve.listener, serve.tls).with_limits(serve.options.limits);
+    let mut listener = MtlsListener::new(serve.listener, serve.tls)
+        .with_limits(serve.options.limits)
+        .with_tcp_keepalive(serve.options.tcp_keepalive);
     let mut shutdown = serve.shutdown;
     let mut server = Server {
         make_service: serve.make_service,
         forwarded: serve.forwarded,
-        builder: http_builder(&serve.options),
+        builder: settled(serve.http, &serve.options),
+        established: Established::new(serve.options.connections),
         options: serve.options,
         draining: watch::Sender::new(false),
         connections: JoinSet::new(),
@@ -53,7 +55,7 @@ where
     loop {
         tokio::select! {
             (stream, addr) = listener.accept() => server.begin(stream, addr),
-            Some(ended) = server.connections.join_next() => told_of_panic(&ended),
+            Some(ended) = server.connections.join_next_with_id() => server.established.hear(ended),
             () = &mut shutdown => break,
         }
     }
@@ -64,7 +66,8 @@ where
 struct Server<M> {
     make_service: M,
     forwarded: Forwarded,
-    builder: auto::Builder<TokioExecutor>,
+    builder: HttpBuilder,
+    established: Established,
     options: Options,
     draining: watch::Sender<bool>,
     // INVARIANT: every connection's task is in here, so that dropping the server ends them all.
@@ -99,6 +102,9 @@ impl<M> Server<M> {
             tls.protocol.version = connection.peer.tls_version(),
             "connected"
         );
+        let Some(admitted) = self.established.admit(&connection.peer) else {
+            return;
+        };
         // The user's code, which may trip over a peer that it did not think of: that is no reason to serve nobody else.
         let Ok(inner) = catch_unwind(AssertUnwindSafe(|| (self.make_service)(&connection))) else {
             error!(mtls.peer_id = %connection.peer, "making a service for a connection panicked");
@@ -117,9 +123,10 @@ impl<M> Server<M> {
         let first_request = FIRST_REQUEST.min(options.drain_deadline / 4);
         let shutdown = shut_down(self.draining.subscribe(), Instant::now() + first_request);
         let deadline = options.lost_peer_deadline;
-        self.connections.spawn(run_connection(
+        let task = self.connections.spawn(run_connection(
             http, connection, lifeline, deadline, shutdown,
         ));
+        self.established.begun(admitted, task);
     }
 
     /// Nobody new from here on. What goes on has the drain deadline to end by itself.
@@ -144,7 +151,7 @@ impl<M> Server<M> {
                         late += 1;
                         self.begin(stream, addr);
                     }
-                    Some(ended) = self.connections.join_next() => told_of_panic(&ended),
+                    Some(ended) = self.connections.join_next_with_id() => self.established.hear(ended),
                     else => break,
                 }
             }
@@ -168,14 +175,10 @@ impl<M> Server<M> {
 
     /// A set counts what has ended until it is asked for it.
     fn still_open(&mut self) -> usize {
-        while self.connections.try_join_next().is_some() {}
+        while let Some(ended) = self.connections.try_join_next_with_id() {
+            self.established.hear(ended);
+        }
         self.connections.len()
-    }
-}
-
-fn told_of_panic(ended: &Result<(), JoinError>) {
-    if ended.as_ref().is_err_and(JoinError::is_panic) {
-        error!("a connection panicked");
     }
 }
 
@@ -187,17 +190,22 @@ async fn shut_down(mut draining: watch::Receiver<bool>, first_request: Instant) 
     }
 }
 
-fn http_builder(options: &Options) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+/// What the options say, over what a hook said.
+fn settled(mut builder: HttpBuilder, options: &Options) -> HttpBuilder {
     // Without a timer hyper's timeouts are inert.
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_read_timeout);
-    builder
-        .http2()
+    let mut http2 = builder.http2();
+    http2
         .timer(TokioTimer::new())
+        .keep_alive_interval(options.http2_keep_alive)
+        .keep_alive_timeout(options.http2_keep_alive_timeout)
         .enable_connect_protocol();
+    if let Some(bound) = options.max_concurrent_streams {
+        http2.max_concurrent_streams(bound);
+    }
     builder
 }
 
