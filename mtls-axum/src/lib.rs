@@ -64,6 +64,8 @@ pub use listener::{
     ConnectedPeer, Listener, MakeService, PeerResponse, PeerService, PeerStream, make_service,
 };
 pub use mtls_core::{Forwarded, ForwardedFormat, ForwardedIdentity};
-pub use mtls_tower::{ConnectionLimits, Denied, HttpBuilder, Limits, PeerInfo, listen};
+pub use mtls_tower::{
+    ConnectionLimits, Denied, HttpBuilder, Limits, PeerInfo, ProxyProtocol, listen,
+};
 pub use require::{as_peer, authorize_requests, require};
 pub use serve::{Serve, serve};

@@ -17,7 +17,8 @@ use axum::serve::IncomingStream;
 use http::{Extensions, Request, Response};
 use mtls_core::{Forwarded, PeerInfo, ServerTls};
 use mtls_tower::{
-    FirstBytes, Guard, GuardLayer, Guarded, GuardedBody, Limits, MtlsListener, ServerStream,
+    FirstBytes, Guard, GuardLayer, Guarded, GuardedBody, Limits, MtlsListener, ProxyProtocol,
+    ServerStream,
 };
 use pin_project_lite::pin_project;
 use tokio::net::{TcpListener, TcpStream};
@@ -65,6 +66,13 @@ impl Listener {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.listener = self.listener.with_limits(limits);
+        self
+    }
+
+    /// Takes clients' addresses from the PROXY protocol of a load balancer. Default: none is spoken.
+    #[must_use]
+    pub fn with_proxy_protocol(mut self, proxy: ProxyProtocol) -> Self {
+        self.listener = self.listener.with_proxy_protocol(proxy);
         self
     }
 

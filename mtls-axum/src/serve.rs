@@ -12,7 +12,7 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use http::Request;
 use mtls_core::{Forwarded, ServerTls};
-use mtls_tower::{ConnectionLimits, HttpBuilder, Limits};
+use mtls_tower::{ConnectionLimits, HttpBuilder, Limits, ProxyProtocol};
 use tokio::net::TcpListener;
 use tower_service::Service;
 
@@ -98,6 +98,12 @@ impl Serve {
     /// The bounds on connections of clients that are known. Default: none.
     pub fn connection_limits(self, limits: ConnectionLimits) -> Self {
         Self(self.0.connection_limits(limits))
+    }
+
+    /// Takes clients' addresses from the PROXY protocol of a load balancer, which stands before the handshake. Default: none is
+    /// spoken. `ConnectInfo<SocketAddr>` and the audit then have the client's address.
+    pub fn proxy_protocol(self, proxy: ProxyProtocol) -> Self {
+        Self(self.0.proxy_protocol(proxy))
     }
 
     /// After how long without a word the system asks a client whether it is there. Default: 60 s; none is never.

@@ -39,6 +39,7 @@ mod lifeline;
 mod listen;
 mod listener;
 mod peer_info;
+mod proxy;
 mod refusal;
 mod refusals;
 #[cfg(feature = "client")]
@@ -66,6 +67,7 @@ pub use listen::listen;
 pub use listener::{LastHandshakes, MtlsListener};
 pub use mtls_core::PeerInfo;
 pub use peer_info::{PeerInfoLayer, WithPeer};
+pub use proxy::ProxyProtocol;
 pub use refusal::ResponseFuture;
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]

@@ -6,14 +6,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mtls_core::{AuditEvent, ConnectionFacts, HandshakeError, ServerTls};
+use mtls_core::{AuditEvent, Chained, ConnectionFacts, HandshakeError, ServerTls};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, warn};
 
 use crate::accept::{Acceptor, Limits};
 use crate::listen::keep_alive;
+use crate::proxy::{self, ProxyError, ProxyProtocol};
 use crate::refusals::Refusals;
 use crate::stream::ServerStream;
 
@@ -29,6 +30,7 @@ pub struct MtlsListener {
     acceptor: Acceptor,
     limits: Limits,
     tcp_keepalive: Option<Duration>,
+    proxy: Option<ProxyProtocol>,
     tasks: JoinSet<Handshake>,
     pending: Pending,
     // Apart from the handshakes: a refusal is known, and logged, before its client has read its alert.
@@ -36,12 +38,16 @@ pub struct MtlsListener {
     refusals: Refusals,
     pause: Option<Pause>,
     warned: Option<Instant>,
+    warned_of_proxy: Option<Instant>,
 }
 
-type Handshake = (
-    Result<ServerStream<TcpStream>, (HandshakeError, Option<TcpStream>)>,
-    SocketAddr,
-);
+type Handshake = (Result<ServerStream<TcpStream>, Refused>, SocketAddr);
+
+#[derive(Debug)]
+enum Refused {
+    Handshake(HandshakeError, Option<TcpStream>),
+    Proxy(ProxyError),
+}
 
 /// Nothing is accepted until then, or until a descriptor is free, if they have run out.
 #[derive(Debug)]
@@ -60,12 +66,14 @@ impl MtlsListener {
             acceptor: Acceptor::new(tls).with_limits(limits),
             limits,
             tcp_keepalive: Some(TCP_KEEPALIVE),
+            proxy: None,
             tasks: JoinSet::new(),
             pending: Pending::default(),
             lingering: JoinSet::new(),
             refusals: Refusals::default(),
             pause: None,
             warned: None,
+            warned_of_proxy: None,
         }
     }
 
@@ -82,6 +90,16 @@ impl MtlsListener {
     #[must_use]
     pub fn with_tcp_keepalive(mut self, after: impl Into<Option<Duration>>) -> Self {
         self.tcp_keepalive = after.into();
+        self
+    }
+
+    /// Takes clients' addresses from the PROXY protocol of a load balancer. Default: none is spoken.
+    ///
+    /// The header counts towards the handshake's time and number. What [`accept`](Self::accept) returns, the
+    /// [`PeerInfo`](crate::PeerInfo) and the audit have the client's address; of the balancer's own connections its own.
+    #[must_use]
+    pub fn with_proxy_protocol(mut self, proxy: ProxyProtocol) -> Self {
+        self.proxy = Some(proxy);
         self
     }
 
@@ -153,11 +171,20 @@ impl MtlsListener {
         {
             debug!(%error, "TCP keep-alive not set");
         }
-        let acceptor = self.acceptor.clone();
+        let (acceptor, limits) = (self.acceptor.clone(), self.limits);
         let connection = ConnectionFacts::new(Some(addr));
-        let task = self
-            .tasks
-            .spawn(async move { (acceptor.handshake(tcp, connection).await, addr) });
+        let is_proxy = self.proxy.as_ref().is_some_and(|it| it.is_from(addr));
+        let task = if is_proxy {
+            self.tasks.spawn(behind_proxy(acceptor, limits, tcp, addr))
+        } else {
+            self.tasks.spawn(async move {
+                let done = acceptor.handshake(tcp, connection).await;
+                (
+                    done.map_err(|(why, tcp)| Refused::Handshake(why, tcp)),
+                    addr,
+                )
+            })
+        };
         self.pending.insert(task, addr, connection);
     }
 
@@ -170,7 +197,11 @@ impl MtlsListener {
                 self.pending.remove(id);
                 match result {
                     Ok(stream) => Some((stream, addr)),
-                    Err((error, tcp)) => {
+                    Err(Refused::Proxy(error)) => {
+                        self.refuse_proxy(&error, addr);
+                        None
+                    }
+                    Err(Refused::Handshake(error, tcp)) => {
                         self.refusals.log(&error, addr);
                         match tcp {
                             Some(tcp) => self.linger(tcp),
@@ -199,6 +230,21 @@ impl MtlsListener {
                 None
             }
         }
+    }
+
+    /// A balancer that is set up wrongly sends all of its clients so: one warning a minute.
+    fn refuse_proxy(&mut self, error: &ProxyError, addr: SocketAddr) {
+        self.descriptor_freed();
+        let now = Instant::now();
+        if self.warned_of_proxy.is_none_or(|at| now - at >= WARN_EVERY) {
+            self.warned_of_proxy = Some(now);
+            warn!(
+                network.peer.address = %addr,
+                error = %Chained(error),
+                "connections without a PROXY header that can be read are refused; at most one of these a minute"
+            );
+        }
+        debug!(network.peer.address = %addr, error = %Chained(error), "PROXY header refused");
     }
 
     fn linger(&mut self, tcp: TcpStream) {
@@ -249,6 +295,31 @@ impl MtlsListener {
             for_a_descriptor: error.raw_os_error() == Some(EMFILE),
         });
     }
+}
+
+async fn behind_proxy(
+    acceptor: Acceptor,
+    limits: Limits,
+    mut tcp: TcpStream,
+    addr: SocketAddr,
+) -> Handshake {
+    let begun = Instant::now();
+    let header = match timeout(limits.handshake_timeout, proxy::read(&mut tcp)).await {
+        Ok(header) => header,
+        Err(_) => Err(ProxyError::Read(io::ErrorKind::TimedOut.into())),
+    };
+    let addr = match header {
+        Ok(client) => client.unwrap_or(addr),
+        Err(error) => return (Err(Refused::Proxy(error)), addr),
+    };
+    let left = limits.handshake_timeout.saturating_sub(begun.elapsed());
+    let acceptor = acceptor.with_limits(limits.handshake_timeout(left));
+    let connection = ConnectionFacts::new(Some(addr));
+    let done = acceptor.handshake(tcp, connection).await;
+    (
+        done.map_err(|(why, tcp)| Refused::Handshake(why, tcp)),
+        addr,
+    )
 }
 
 async fn next_of(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {

@@ -22,6 +22,7 @@ use tower_service::Service;
 use crate::accept::Limits;
 use crate::guard::LOST_PEER_DEADLINE;
 use crate::listener::TCP_KEEPALIVE;
+use crate::proxy::ProxyProtocol;
 
 pub use established::ConnectionLimits;
 
@@ -47,6 +48,7 @@ pub fn serve_with<M>(listener: TcpListener, tls: ServerTls, make_service: M) -> 
         tls,
         make_service,
         forwarded: Forwarded::strip(),
+        proxy: None,
         options: Options::default(),
         http: auto::Builder::new(TokioExecutor::new()),
         shutdown: Box::pin(pending()),
@@ -73,6 +75,7 @@ pub struct Serve<M> {
     tls: ServerTls,
     make_service: M,
     forwarded: Forwarded,
+    proxy: Option<ProxyProtocol>,
     options: Options,
     http: HttpBuilder,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -178,6 +181,13 @@ impl<M> Serve<M> {
     /// The bounds on connections of clients that are known. Default: none.
     pub fn connection_limits(mut self, limits: ConnectionLimits) -> Self {
         self.options.connections = limits;
+        self
+    }
+
+    /// Takes clients' addresses from the PROXY protocol of a load balancer, which stands before the handshake. Default: none is
+    /// spoken. [`Connection::remote_addr`], the [`PeerInfo`] and the audit then have the client's address.
+    pub fn proxy_protocol(mut self, proxy: ProxyProtocol) -> Self {
+        self.proxy = Some(proxy);
         self
     }
 

@@ -42,6 +42,9 @@ where
     let mut listener = MtlsListener::new(serve.listener, serve.tls)
         .with_limits(serve.options.limits)
         .with_tcp_keepalive(serve.options.tcp_keepalive);
+    if let Some(proxy) = serve.proxy {
+        listener = listener.with_proxy_protocol(proxy);
+    }
     let mut shutdown = serve.shutdown;
     let mut server = Server {
         make_service: serve.make_service,
