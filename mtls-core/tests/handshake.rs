@@ -474,7 +474,8 @@ fn a_handshake_sees_one_snapshot_though_the_source_moves_on_during_it() {
     }
     let (seen_client, seen_server) = (
         accept.established(&accepting).unwrap(),
-        dial.established(&dialling).unwrap(),
+        dial.established(&dialling, &"localhost".try_into().unwrap())
+            .unwrap(),
     );
     assert_eq!((seen_client.generation(), accept.generation()), (1, 1));
     assert_eq!(seen_client.identity().serial(), web.serial());

@@ -112,13 +112,13 @@ impl Connector {
     {
         let handshake = self.tls.handshake();
         let limit = self.handshake_timeout;
-        let connect = TlsConnector::from(handshake.config()).connect(name, io);
+        let connect = TlsConnector::from(handshake.config()).connect(name.clone(), io);
         let tls = match timeout(limit, connect).await {
             Ok(Ok(tls)) => tls,
             Ok(Err(error)) => return Err(handshake.explain(&error).into()),
             Err(_) => return Err(HandshakeError::Timeout { after: limit }.into()),
         };
-        let peer = handshake.established(tls.get_ref().1)?;
+        let peer = handshake.established(tls.get_ref().1, &name)?;
         Ok(ClientStream::new(tls, peer))
     }
 }

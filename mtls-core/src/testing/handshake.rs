@@ -78,7 +78,7 @@ fn run(
 ) -> (Side, Option<Side>) {
     let accept = server.handshake();
     let name = ServerName::try_from(name.to_owned()).expect("a DNS name or an IP address");
-    let mut client = ClientConnection::new(config, name).expect("a client connection");
+    let mut client = ClientConnection::new(config, name.clone()).expect("a client connection");
     let mut server = ServerConnection::new(accept.config()).expect("a server connection");
     let (mut client_error, mut server_error) = (None, None);
     loop {
@@ -96,7 +96,7 @@ fn run(
     };
     let client_side = ours.map(|ours| match client_error {
         Some(error) => Err(ours.explain(&wrap(error))),
-        None => ours.established(&client),
+        None => ours.established(&client, &name),
     });
     (server_side, client_side)
 }

@@ -3,6 +3,7 @@
 //! Not one per connection: rustls resumes a session only under the very same verifier and resolver. What was verified is
 //! therefore kept beside the verifier, by the leaf, and our error travels inside rustls' own.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +13,7 @@ use rustls_pki_types::ServerName;
 
 use super::connection::{from_io, from_rustls, presented};
 use super::error::{ConfigError, HandshakeError};
+use super::expected::{Destination, Expectation, Expected, naming_a_service};
 use super::info::PeerInfo;
 use super::posture::{TlsVersions, http_alpn};
 use super::server::check_role;
@@ -23,7 +25,7 @@ use crate::clock;
 use crate::identity::{PeerIdentity, Timestamp, TrustDomain};
 use crate::policy::SpiffePattern;
 use crate::snapshot::{CredentialSource, Snapshot};
-use crate::verify::{self, ChainFault, Role};
+use crate::verify::Role;
 
 /// The TLS of a client that authenticates itself, and its servers.
 ///
@@ -35,6 +37,10 @@ use crate::verify::{self, ChainFault, Role};
 ///
 /// let by_name = ClientTls::builder(source).verify_server_name().build()?;
 /// let by_id = ClientTls::builder(source).expect_server("spiffe://example.org/orders".parse()?)?.build()?;
+/// let by_host = ClientTls::builder(source)
+///     .verify_server_name() // at every other host
+///     .expect_server_at("orders.shop.svc", "spiffe://example.org/orders".parse()?)?
+///     .build()?;
 /// # Ok(())
 /// # }
 /// ```
@@ -52,23 +58,12 @@ pub struct ClientTls(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     source: CredentialSource,
-    expectation: Expectation,
+    expected: Expected,
     alpn: Vec<Vec<u8>>,
     versions: TlsVersions,
     resumption: Resumption,
     /// One config per snapshot: two of the same would not resume each other's sessions.
     current: Mutex<Option<ClientHandshake>>,
-}
-
-/// Who a server has to be.
-#[derive(Debug, Clone)]
-pub enum Expectation {
-    /// The name that was dialled, DNS or IP (RFC 9525).
-    Name,
-    /// A SPIFFE ID that the pattern matches, whatever name was dialled.
-    Pattern(SpiffePattern),
-    /// Any workload of a trust domain.
-    AnyoneIn(TrustDomain),
 }
 
 impl ClientTls {
@@ -77,6 +72,7 @@ impl ClientTls {
         ClientTlsBuilder {
             source: source.clone(),
             expectation: NeedsExpectation(()),
+            destinations: HashMap::new(),
             alpn: http_alpn(),
             versions: TlsVersions::default(),
             resumption: Resumption::default(),
@@ -94,7 +90,7 @@ impl ClientTls {
     pub fn with_alpn(&self, protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
         Self(Arc::new(Inner {
             source: self.0.source.clone(),
-            expectation: self.0.expectation.clone(),
+            expected: self.0.expected.clone(),
             alpn: protocols.into_iter().map(Into::into).collect(),
             versions: self.0.versions,
             resumption: self.0.resumption,
@@ -135,7 +131,7 @@ pub struct ClientHandshake {
 impl ClientHandshake {
     fn new(snapshot: Arc<Snapshot>, inner: &Inner) -> Self {
         let current = Arc::clone(inner.source.cell());
-        let verifier = Arc::new(Verifier::new(current, snapshot, inner.expectation.clone()));
+        let verifier = Arc::new(Verifier::new(current, snapshot, inner.expected.clone()));
         let builder = ClientConfig::builder_with_provider(Arc::clone(verifier.snapshot.provider()));
         #[expect(
             clippy::expect_used,
@@ -176,12 +172,19 @@ impl ClientHandshake {
         self.verifier.snapshot.generation()
     }
 
-    /// Who the server is, once `tls` has completed its handshake with this config.
+    /// Who the server is, once `tls` has completed its handshake with this config, dialling `name`.
+    ///
+    /// rustls does not tell the name of a client's connection. The server is judged by the one that is given here, now and
+    /// whenever [`PeerInfo::check`] is asked: it is no way around what is expected at another.
     ///
     /// # Errors
     ///
-    /// The handshake is not done, or no chain was verified in it.
-    pub fn established(&self, tls: &ClientConnection) -> Result<PeerInfo, HandshakeError> {
+    /// The handshake is not done, no chain was verified in it, or the server is not who is expected at `name`.
+    pub fn established(
+        &self,
+        tls: &ClientConnection,
+        name: &ServerName<'_>,
+    ) -> Result<PeerInfo, HandshakeError> {
         let chain = tls.peer_certificates().filter(|_| !tls.is_handshaking());
         let peer = chain.and_then(|chain| self.verifier.peer(chain));
         // A session of a server whose time is over is not offered; this is the backstop.
@@ -198,13 +201,18 @@ impl ClientHandshake {
                 role: Role::Server,
             });
         };
+        let measure = Measure::Client {
+            expected: self.verifier.expected.clone(),
+            name: name.to_owned(),
+        };
+        measure.judge(&peer)?;
         let identity = peer.identity().clone();
         self.verifier.current.aliases().note(&identity, now);
         let standing = Standing::new(
             Arc::clone(&self.verifier.current),
             &self.verifier.snapshot,
             peer,
-            Measure::Client(self.verifier.expectation.clone()),
+            measure,
             0,
         );
         Ok(PeerInfo::new(
@@ -255,39 +263,6 @@ impl ClientHandshake {
     }
 }
 
-impl Expectation {
-    /// Whether a verified server is the one that is expected. Of one that answered to its name before, which does not
-    /// change, no name is asked again: only whether its names still count.
-    pub(super) fn met_by(
-        &self,
-        peer: &PeerIdentity,
-        name: Option<&ServerName<'_>>,
-    ) -> Result<(), ChainFault> {
-        let (met, expected) = match self {
-            Self::Name => match name {
-                Some(name) => return verify::chain::verify_server_name(peer, name),
-                None => (peer.names_count(), "the name that was dialled".into()),
-            },
-            Self::Pattern(pattern) => (
-                peer.spiffe_id().is_some_and(|id| pattern.matches(id)),
-                pattern.to_string(),
-            ),
-            Self::AnyoneIn(domain) => {
-                let member = peer.spiffe_id().is_some_and(|id| id.is_member_of(domain));
-                (member, format!("spiffe://{domain}/**"))
-            }
-        };
-        if met {
-            Ok(())
-        } else {
-            Err(ChainFault::NameMismatch {
-                expected,
-                found: peer.server_names(),
-            })
-        }
-    }
-}
-
 /// Builder state: nobody has said yet who a server has to be.
 #[derive(Debug)]
 pub struct NeedsExpectation(());
@@ -298,6 +273,7 @@ pub struct NeedsExpectation(());
 pub struct ClientTlsBuilder<E> {
     source: CredentialSource,
     expectation: E,
+    destinations: HashMap<Destination, Vec<SpiffePattern>>,
     alpn: Vec<Vec<u8>>,
     versions: TlsVersions,
     resumption: Resumption,
@@ -320,13 +296,46 @@ impl ClientTlsBuilder<NeedsExpectation> {
         self,
         server: SpiffePattern,
     ) -> Result<ClientTlsBuilder<Expectation>, ConfigError> {
-        let mut segments = server.as_str().split('/').skip(3);
-        if segments.all(|segment| segment.starts_with('*')) {
-            return Err(ConfigError::ServerPatternTooWide {
-                pattern: server.to_string(),
-            });
-        }
+        let server = naming_a_service(server)?;
         Ok(self.expecting(Expectation::Pattern(server)))
+    }
+
+    /// At `host`, a server has to have a SPIFFE ID that `server` matches; every destination without an entry of its own is
+    /// refused. For another answer there, begin with [`verify_server_name`](Self::verify_server_name) or
+    /// [`expect_server`](Self::expect_server).
+    ///
+    /// See [`expect_server_at`](ClientTlsBuilder::<Expectation>::expect_server_at) for what a host is.
+    ///
+    /// ```
+    /// use mtls_core::testing::{TestCa, handshake};
+    /// use mtls_core::{ClientTls, Policy, Reason, ServerTls};
+    ///
+    /// let ca = TestCa::new("example.org");
+    /// let orders = ca.source(&ca.issue("/ns/shop/sa/orders"));
+    /// let orders = ServerTls::builder(&orders).authorize(Policy::any_verified_peer()).build()?;
+    /// let client = ClientTls::builder(&ca.source(&ca.issue("/web")))
+    ///     .expect_server_at("orders.shop.svc", "spiffe://example.org/ns/shop/sa/orders".parse()?)?
+    ///     .expect_server_at("billing.shop.svc", "spiffe://example.org/ns/shop/sa/billing".parse()?)?
+    ///     .build()?;
+    ///
+    /// assert!(handshake(&orders, &client, "orders.shop.svc").client.is_ok());
+    /// for name in ["billing.shop.svc", "mail.shop.svc"] {
+    ///     let refused = handshake(&orders, &client, name).client.unwrap_err();
+    ///     assert_eq!(refused.reason(), Reason::NameMismatch);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A host that is none, or a pattern without any fixed segment.
+    pub fn expect_server_at(
+        self,
+        host: &str,
+        server: SpiffePattern,
+    ) -> Result<ClientTlsBuilder<Expectation>, ConfigError> {
+        self.expecting(Expectation::Nobody)
+            .expect_server_at(host, server)
     }
 
     /// What weakens security, by name.
@@ -338,6 +347,7 @@ impl ClientTlsBuilder<NeedsExpectation> {
         ClientTlsBuilder {
             source: self.source,
             expectation,
+            destinations: self.destinations,
             alpn: self.alpn,
             versions: self.versions,
             resumption: self.resumption,
@@ -383,6 +393,31 @@ impl<E> ClientTlsBuilder<E> {
 }
 
 impl ClientTlsBuilder<Expectation> {
+    /// At `host`, a server has to have a SPIFFE ID that `server` matches, an ID or a pattern, and what is expected elsewhere
+    /// counts for nothing there. Said of one host again, it is one more that may answer there.
+    ///
+    /// The host is the one that is dialled, a DNS name or an IP address, without a port: a URL's, not the `Host` of a
+    /// request. Upper and lower case are the same, and so are a name with and without a dot at its end. Wildcards there are
+    /// none. What has two names, or a name and an address, has two entries: the one under which it has none is another
+    /// destination.
+    ///
+    /// # Errors
+    ///
+    /// A host that is none, or a pattern without any fixed segment.
+    pub fn expect_server_at(
+        mut self,
+        host: &str,
+        server: SpiffePattern,
+    ) -> Result<Self, ConfigError> {
+        let destination = Destination::parse(host)?;
+        let server = naming_a_service(server)?;
+        self.destinations
+            .entry(destination)
+            .or_default()
+            .push(server);
+        Ok(self)
+    }
+
     /// Builds it.
     ///
     /// # Errors
@@ -394,7 +429,7 @@ impl ClientTlsBuilder<Expectation> {
         check_role(&snapshot, Role::Client)?;
         Ok(ClientTls(Arc::new(Inner {
             source: self.source,
-            expectation: self.expectation,
+            expected: Expected::new(self.expectation, self.destinations),
             alpn: self.alpn,
             versions: self.versions,
             resumption: self.resumption,

@@ -32,6 +32,14 @@ pub enum ConfigError {
         #[source]
         source: rustls::Error,
     },
+    /// What a server is expected at is no destination.
+    #[error(
+        "`{host}` is no destination, expected a DNS name or an IP address alone, without scheme, port or wildcard"
+    )]
+    InvalidDestination {
+        /// What was given.
+        host: String,
+    },
     /// What is expected of a server is so wide that any workload could impersonate any service.
     #[error(
         "`{pattern}` is met by every workload of its trust domain, expected a pattern that names the service"
@@ -50,6 +58,9 @@ impl ConfigError {
             Self::CredentialsLackRole { source, .. } => source.remedy(),
             Self::ProviderUnsuitable { .. } => {
                 "use a provider with TLS 1.3 suites and an ECDHE group, such as aws-lc-rs"
+            }
+            Self::InvalidDestination { .. } => {
+                "give the host that is dialled, as it stands in the URL; of each host its own entry"
             }
             Self::ServerPatternTooWide { .. } => {
                 "give the service's SPIFFE ID or a pattern with a fixed segment; `dangerous()` has the wide one"

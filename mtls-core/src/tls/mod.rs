@@ -3,6 +3,7 @@
 mod client;
 mod connection;
 mod error;
+mod expected;
 mod forwarded;
 mod info;
 mod posture;
@@ -14,11 +15,11 @@ mod tickets;
 mod verifier;
 
 pub use client::{
-    ClientHandshake, ClientTls, ClientTlsBuilder, DangerousClientTlsBuilder, Expectation,
-    NeedsExpectation,
+    ClientHandshake, ClientTls, ClientTlsBuilder, DangerousClientTlsBuilder, NeedsExpectation,
 };
 pub use connection::ServerHandshake;
 pub use error::{Alert, ConfigError, HandshakeError};
+pub use expected::Expectation;
 pub use forwarded::Forwarded;
 pub use info::PeerInfo;
 pub use posture::TlsVersions;

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use rustls_pki_types::ServerName;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::client::Expectation;
 use super::error::HandshakeError;
+use super::expected::Expected;
 use super::server::ServerSettings;
 use crate::audit::{Audit, JudgedUnder};
 use crate::clock;
@@ -26,8 +27,11 @@ use crate::verify::{ChainError, ChainFault, LivePeer, Role, VerifiedPeer};
 pub(super) enum Measure {
     /// We are the server: the authorizer.
     Server(Arc<ServerSettings>),
-    /// We are the client: what is expected of the server.
-    Client(Expectation),
+    /// We are the client: what is expected of the server, where this name was dialled.
+    Client {
+        expected: Expected,
+        name: ServerName<'static>,
+    },
 }
 
 /// How an open connection stands with us.
@@ -96,7 +100,7 @@ impl Standing {
     pub(super) fn audit(&self) -> &Audit {
         match &self.measure {
             Measure::Server(settings) => &settings.audit,
-            Measure::Client(_) => Audit::OFF,
+            Measure::Client { .. } => Audit::OFF,
         }
     }
 
@@ -223,13 +227,13 @@ impl Standing {
 }
 
 impl Measure {
-    fn judge(&self, peer: &VerifiedPeer) -> Result<(), HandshakeError> {
+    pub(super) fn judge(&self, peer: &VerifiedPeer) -> Result<(), HandshakeError> {
         match self {
             Self::Server(settings) => settings.admit(peer.identity()),
-            Self::Client(expectation) => {
+            Self::Client { expected, name } => {
                 let peer = peer.identity();
                 let refused = |fault| Box::new(ChainError::of(peer, Role::Server, fault)).into();
-                expectation.met_by(peer, None).map_err(refused)
+                expected.met_by(peer, name).map_err(refused)
             }
         }
     }
@@ -237,14 +241,14 @@ impl Measure {
     pub(super) fn version(&self) -> u64 {
         match self {
             Self::Server(settings) => settings.authorizer.version(),
-            Self::Client(_) => 0,
+            Self::Client { .. } => 0,
         }
     }
 
     fn changes(&self) -> Option<watch::Receiver<u64>> {
         match self {
             Self::Server(settings) => settings.authorizer.changes(),
-            Self::Client(_) => None,
+            Self::Client { .. } => None,
         }
     }
 }

@@ -12,9 +12,9 @@ use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::client::Expectation;
 use super::connection::presented;
 use super::error::HandshakeError;
+use super::expected::Expected;
 use super::tickets::Tickets;
 use crate::identity::{PeerIdentity, Timestamp};
 use crate::snapshot::{Current, Snapshot};
@@ -25,7 +25,7 @@ use crate::verify::{ChainError, Role, VerifiedPeer};
 pub(super) struct Verifier {
     pub(super) current: Arc<Current>,
     pub(super) snapshot: Arc<Snapshot>,
-    pub(super) expectation: Expectation,
+    pub(super) expected: Expected,
     seen: Mutex<Seen>,
     /// The least of the deadlines of whom it has seen, but for some that have passed.
     first_deadline: AtomicI64,
@@ -40,15 +40,11 @@ struct Seen {
 }
 
 impl Verifier {
-    pub(super) fn new(
-        current: Arc<Current>,
-        snapshot: Arc<Snapshot>,
-        expectation: Expectation,
-    ) -> Self {
+    pub(super) fn new(current: Arc<Current>, snapshot: Arc<Snapshot>, expected: Expected) -> Self {
         Self {
             current,
             snapshot,
-            expectation,
+            expected,
             seen: Mutex::default(),
             first_deadline: AtomicI64::new(i64::MAX),
             tickets: Arc::default(),
@@ -79,8 +75,8 @@ impl Verifier {
     ) -> Result<Arc<VerifiedPeer>, ChainError> {
         let peer = self.snapshot.trust().verify(chain, Role::Server, now)?;
         let identity = peer.identity();
-        self.expectation
-            .met_by(identity, Some(name))
+        self.expected
+            .met_by(identity, name)
             .map_err(|fault| ChainError::of(identity, Role::Server, fault))?;
         Ok(peer)
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use mtls_core::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use mtls_core::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use mtls_core::rustls::sign::SingleCertAndKey;
 use mtls_core::rustls::{ClientConnection, ServerConnection};
 use mtls_core::testing::{CaOptions, Issued, LeafOptions, TestCa};
@@ -133,12 +133,14 @@ fn as_server(ca: &TestCa, case: &Case) -> Result<String, HandshakeError> {
     let mut config = naive(webpki(&[ca]), &ca.issue("/any"));
     let key = certified(case.chain.clone(), case.key.clone_key());
     config.cert_resolver = Arc::new(SingleCertAndKey::from(key));
-    let name = "localhost".try_into().unwrap();
-    let mut dialling = ClientConnection::new(client.config(), name).unwrap();
+    let name: ServerName<'static> = "localhost".try_into().unwrap();
+    let mut dialling = ClientConnection::new(client.config(), name.clone()).unwrap();
     let mut accepted = ServerConnection::new(Arc::new(config)).unwrap();
     match exchange_by_client(&mut dialling, &mut accepted) {
         Some(error) => Err(client.explain(&std::io::Error::other(error))),
-        None => client.established(&dialling).map(|peer| peer.to_string()),
+        None => client
+            .established(&dialling, &name)
+            .map(|peer| peer.to_string()),
     }
 }
 
@@ -458,13 +460,13 @@ fn a_leaf_in_the_bundle_issues_neither_clients_nor_servers() {
         (&ca.issue("/api"), Ok(())),
     ] {
         let config = Arc::new(naive(webpki(&[&ca]), issued));
-        let name = "localhost".try_into().unwrap();
-        let mut dialling = ClientConnection::new(client.config(), name).unwrap();
+        let name: ServerName<'static> = "localhost".try_into().unwrap();
+        let mut dialling = ClientConnection::new(client.config(), name.clone()).unwrap();
         let mut accepted = ServerConnection::new(config).unwrap();
         let outcome = match exchange_by_client(&mut dialling, &mut accepted) {
             Some(error) => Err(client.explain(&std::io::Error::other(error)).reason()),
             None => client
-                .established(&dialling)
+                .established(&dialling, &name)
                 .map(drop)
                 .map_err(|e| e.reason()),
         };

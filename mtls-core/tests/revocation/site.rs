@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use mtls_core::rustls::client::Resumption;
-use mtls_core::rustls::pki_types::CertificateDer;
+use mtls_core::rustls::pki_types::{CertificateDer, ServerName};
 use mtls_core::rustls::server::WebPkiClientVerifier;
 use mtls_core::rustls::version::{TLS12, TLS13};
 use mtls_core::rustls::{
@@ -177,14 +177,14 @@ pub(crate) fn accept(server: &ServerTls, caller: &Caller) -> Met {
 /// Our client, and a server that is not ours.
 pub(crate) fn dial(client: &ClientTls, server: &Arc<ServerConfig>) -> Met {
     let handshake = client.handshake();
-    let name = "localhost".try_into().unwrap();
-    let mut here = ClientConnection::new(handshake.config(), name).unwrap();
+    let name: ServerName<'static> = "localhost".try_into().unwrap();
+    let mut here = ClientConnection::new(handshake.config(), name.clone()).unwrap();
     let mut there = ServerConnection::new(Arc::clone(server)).unwrap();
     let (ours, theirs) = exchange(&mut here, &mut there);
     Met {
         peer: match ours {
             Some(error) => Err(handshake.explain(&wrap(error))),
-            None => handshake.established(&here),
+            None => handshake.established(&here, &name),
         },
         alert: alert(theirs.as_ref()),
         kind: here.handshake_kind(),

@@ -13,7 +13,8 @@ use super::Fallible;
 pub(crate) fn show(server: &ServerTls, client: &ClientTls) -> Fallible<()> {
     println!("One handshake, in six steps (TLS 1.3, RFC 8446)");
     let dial = client.handshake();
-    let mut client = ClientConnection::new(dial.config(), ServerName::try_from("localhost")?)?;
+    let name = ServerName::try_from("localhost")?;
+    let mut client = ClientConnection::new(dial.config(), name.clone())?;
 
     let mut acceptor = Acceptor::default();
     acceptor.read_tls(&mut flight(|buffer| client.write_tls(buffer))?.as_slice())?;
@@ -31,7 +32,7 @@ pub(crate) fn show(server: &ServerTls, client: &ClientTls) -> Fallible<()> {
         .into_connection(accept.config())
         .map_err(|(error, _)| error)?;
     pump(&mut client, &mut server)?;
-    let seen_server = dial.established(&client)?;
+    let seen_server = dial.established(&client, &name)?;
     let seen_client = accept.established(&server)?;
 
     println!("  2  server certificate   {}", certificate(&seen_server));
