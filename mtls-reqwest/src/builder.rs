@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mtls_core::ClientTls;
-use mtls_core::rustls::ClientHandshake;
 use mtls_core::rustls::client::Resumption;
+use mtls_core::rustls::version::TLS13;
+use mtls_core::rustls::{ClientConfig as RustlsConfig, ClientHandshake, RootCertStore};
 use reqwest::redirect::{Attempt, Policy};
 
 use crate::client::Client;
@@ -116,6 +117,24 @@ impl Recipe {
             .redirect(self.redirects.policy())
             .build()
     }
+}
+
+/// See [`Client::placeholder`].
+pub(crate) fn placeholder(tls: &ClientTls) -> Result<reqwest::Client, reqwest::Error> {
+    let provider = Arc::clone(tls.handshake().config().crypto_provider());
+    let config = RustlsConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]);
+    let http = reqwest::Client::builder();
+    // Without a config of ours reqwest looks for a provider of the process, and panics where there is none.
+    let http = match config {
+        Ok(config) => http.tls_backend_preconfigured(
+            config
+                .with_root_certificates(RootCertStore::empty())
+                .with_no_client_auth(),
+        ),
+        // Which is none, and so the error of `build`.
+        Err(no_config) => http.tls_backend_preconfigured(no_config),
+    };
+    http.https_only(true).no_proxy().build()
 }
 
 impl fmt::Debug for Recipe {

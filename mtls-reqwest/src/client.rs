@@ -9,7 +9,7 @@ use mtls_core::ClientTls;
 use reqwest::{IntoUrl, Method};
 use tower_service::Service;
 
-use crate::builder::ClientBuilder;
+use crate::builder::{self, ClientBuilder};
 use crate::error::Error;
 use crate::request::RequestBuilder;
 use crate::rotation::Rotation;
@@ -101,6 +101,19 @@ impl Client {
     /// When none can be built for the current snapshot.
     pub fn current(&self) -> Result<reqwest::Client, reqwest::Error> {
         Ok(self.0.current()?.http().clone())
+    }
+
+    /// A `reqwest::Client` that presents nothing and trusts nobody, for a library that has to own one and hands its requests
+    /// to this client all the same, as in [a stack of `reqwest-middleware`](crate#below-reqwest-middleware).
+    ///
+    /// A request that is sent by it fails. [`current`](Self::current) in its place would go on with credentials and trust
+    /// of before, and would keep their private key alive.
+    ///
+    /// # Errors
+    ///
+    /// When reqwest cannot build it.
+    pub fn placeholder(&self) -> Result<reqwest::Client, reqwest::Error> {
+        builder::placeholder(self.tls())
     }
 
     /// The TLS that it connects with, and through it the source.

@@ -13,6 +13,39 @@ use mtls_core::{Alert, Chained, HandshakeError, Reason};
 /// this finds [`Explanation::RefusedByPeer`]. Now and then the alert is lost, over HTTP/2 by a race inside hyper, with any
 /// HTTP when the server closes its socket without waiting until the alert was read; what is left is
 /// [`Explanation::ClosedByPeer`], a possible refusal.
+///
+/// # Sending it again after a rotation
+///
+/// While a CA is being replaced, one side can have the new one before the other, and a handshake is refused that a moment
+/// later would not be. Then [`Explanation::retry`] says [`Retry::AfterReload`], and of the first request nothing has come,
+/// whatever its method: with [`Explanation::PeerNotTrusted`] it was never sent, since we refused its server first; with
+/// [`Explanation::RefusedByPeer`] the server's side of the handshake was never done, and it reads no request before that.
+/// There is no early data in which one could be. If redirects were followed this is so of the last request alone.
+///
+/// [`Explanation::ClosedByPeer`] is no such word: it can be a refusal whose alert was lost, or a server that stopped halfway
+/// through. A request that must not be done twice is not sent again on it.
+///
+/// Subscribe before sending, so that no reload slips between:
+///
+/// ```no_run
+/// # async fn doc(http: mtls_reqwest::Client) -> Result<(), reqwest::Error> {
+/// use std::time::Duration;
+///
+/// use mtls_reqwest::{Retry, explain};
+///
+/// let mut reloads = http.tls().source().subscribe();
+/// let order = http.post("https://orders.shop.svc:8443/orders").body("one");
+/// let again = order.try_clone();
+/// let answer = match (order.send().await, again) {
+///     (Err(error), Some(again)) if explain(&error).retry() == Retry::AfterReload => {
+///         let reloaded = tokio::time::timeout(Duration::from_secs(60), reloads.changed()).await;
+///         if reloaded.is_err() { Err(error) } else { again.send().await }
+///     }
+///     (answer, _) => answer,
+/// };
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub fn explain(error: &reqwest::Error) -> Explanation {
     if let Some(refused) = HandshakeError::find(error) {
@@ -75,8 +108,11 @@ pub enum Explanation {
     },
 }
 
-/// Whether sending the request again could succeed. Whether the server has acted on the first one already is another
-/// question, and the method's to answer.
+/// Whether sending the request again could succeed.
+///
+/// Whether the server has acted on the first one already is another question. After [`AfterReload`](Self::AfterReload) it
+/// has not: a handshake that is refused has [carried no request](explain#sending-it-again-after-a-rotation). After
+/// [`Yes`](Self::Yes) nobody knows, and the method has to answer it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Retry {

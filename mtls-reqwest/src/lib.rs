@@ -34,9 +34,43 @@
 //! - **Only `https` URLs.** Others are an error before anything is sent.
 //! - **No proxies,** neither the environment's nor your own: to an `https` proxy reqwest would offer our client certificate.
 //! - **Redirects stay within the origin** (scheme, host and port). Another server than the one that was asked would get our
-//!   certificate, and the request, on the word of the first; its redirect is returned as the response that it is.
+//!   certificate, and the request, on the word of the first; its redirect is returned as the response that it is. Who
+//!   follows it makes a request of its own, judged by what is expected at that host
+//!   (`mtls_core::ClientTlsBuilder::expect_server_at`).
 //! - **A connection has 10 s to be made,** unless [`ClientBuilder::configure`] says otherwise. reqwest itself has no limit
 //!   on anything: give one to the whole request, there or by [`RequestBuilder::timeout`].
+//!
+//! # Below `reqwest-middleware`
+//!
+//! A `ClientWithMiddleware` owns the `reqwest::Client` that it was built with, and would present its credentials for ever.
+//! So the last middleware of the stack sends each request by a [`Client`], which rotates, and calls no other; what the
+//! stack owns is a [placeholder](Client::placeholder), by which nothing can be sent:
+//!
+//! ```
+//! use mtls_reqwest::Client;
+//! use reqwest::{Request, Response};
+//! use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next};
+//!
+//! struct SendBy(Client);
+//!
+//! #[async_trait::async_trait]
+//! impl Middleware for SendBy {
+//!     async fn handle(
+//!         &self,
+//!         request: Request,
+//!         _: &mut http::Extensions,
+//!         _: Next<'_>,
+//!     ) -> reqwest_middleware::Result<Response> {
+//!         Ok(self.0.execute(request).await?)
+//!     }
+//! }
+//!
+//! fn stack(http: Client) -> Result<ClientWithMiddleware, reqwest::Error> {
+//!     let stack = ClientBuilder::new(http.placeholder()?);
+//!     // Retries, tracing and the like go here, above it.
+//!     Ok(stack.with(SendBy(http)).build())
+//! }
+//! ```
 //!
 //! # Features
 //!

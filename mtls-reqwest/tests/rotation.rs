@@ -4,10 +4,10 @@
 
 mod common;
 
-use common::{EACH, Event, Server, by_name, client, credentials, source, trust};
+use common::{EACH, Event, H1, Server, by_name, client, credentials, source, trust};
 use mtls_core::Reason;
 use mtls_core::testing::TestCa;
-use mtls_reqwest::{Client, Retry, explain};
+use mtls_reqwest::{Client, Explanation, Retry, explain};
 
 #[tokio::test]
 async fn the_next_request_presents_the_new_credentials() {
@@ -98,6 +98,32 @@ async fn a_server_whose_ca_is_trusted_no_more_gets_no_request_on_a_pooled_connec
         // The connection of before is closed, and no request came over it.
         assert!(matches!(server.noticed().await, Event::Closed(_)));
     }
+}
+
+#[tokio::test]
+async fn a_request_that_lost_the_race_of_a_rotation_arrives_once_when_it_is_sent_again() {
+    let (old, new) = (TestCa::new("example.org"), TestCa::new("example.org"));
+    // The server has dropped the old CA, and the client has nothing yet of the new one.
+    let mut server = Server::of(&new.issue("/orders"), &[&new], H1).await;
+    let (publisher, source) = source(&old.issue("/web"), &[&old, &new]);
+    let http = Client::new(by_name(&source)).unwrap();
+    let mut reloads = http.tls().source().subscribe();
+    let order = http.post(server.url("/")).body("one");
+    let again = order.try_clone().unwrap();
+    let refused = explain(&order.send().await.unwrap_err());
+    assert!(matches!(refused, Explanation::RefusedByPeer { .. }));
+    assert_eq!(refused.retry(), Retry::AfterReload);
+    let renewed = new.issue("/web");
+    publisher
+        .publish_credentials(credentials(&renewed))
+        .unwrap();
+    assert!(reloads.changed().await.is_some());
+    assert!(again.send().await.unwrap().status().is_success());
+    assert_eq!(server.requested().await, renewed.serial());
+    assert!(
+        server.events.try_recv().is_err(),
+        "one request, and no more"
+    );
 }
 
 #[tokio::test]
