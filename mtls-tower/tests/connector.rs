@@ -85,6 +85,40 @@ async fn by_default_http_2_is_spoken_where_the_server_does() {
 }
 
 #[tokio::test]
+async fn each_host_is_answered_by_its_own_server_and_no_other() {
+    let ca = TestCa::new("example.org");
+    let addr = serving(listen(), server(&ca));
+    let at = |host: &str| -> Uri { format!("https://{host}:{}/", addr.port()).parse().unwrap() };
+    let tls = |source| {
+        ClientTls::builder(source)
+            .expect_server_at("localhost", "spiffe://example.org/api".parse().unwrap())
+            .unwrap()
+            .expect_server_at("127.0.0.1", "spiffe://example.org/billing".parse().unwrap())
+            .unwrap()
+            .build()
+            .unwrap()
+    };
+    let connector = Connector::new(tls(&ca.source(&ca.issue("/web"))));
+    let here = within(connector.connect(&at("localhost"))).await.unwrap();
+    assert_eq!(here.peer().to_string(), "spiffe://example.org/api");
+    assert!(here.peer().check().is_ok());
+    let refused = within(connector.connect(&at("127.0.0.1")))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::NameMismatch));
+    // Of the pool's connections none is shared between hosts, be it the same server.
+    let http = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
+    assert!(within(http.get(at("localhost"))).await.is_ok());
+    let refused = within(http.get(at("127.0.0.1"))).await.unwrap_err();
+    let refused = HandshakeError::find(&refused).unwrap();
+    assert_eq!(refused.reason(), Reason::NameMismatch);
+    let text = refused.to_string();
+    for part in ["/billing at 127.0.0.1", "spiffe://example.org/api"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn there_is_no_plaintext() {
     let ca = TestCa::new("example.org");
     let connector = Connector::new(client(&ca, "/web"));
