@@ -300,8 +300,7 @@ impl ClientEnd {
                 (handshake.config(), Some(handshake))
             }
         };
-        let name = ServerName::try_from("localhost").unwrap();
-        let tls = ClientConnection::new(config, name).unwrap();
+        let tls = ClientConnection::new(config, dialled()).unwrap();
         Self { tls, ours }
     }
 
@@ -314,8 +313,13 @@ impl ClientEnd {
 
     fn established(&self) -> Option<PeerInfo> {
         let ours = self.ours.as_ref()?;
-        Some(ours.established(&self.tls).unwrap())
+        Some(ours.established(&self.tls, &dialled()).unwrap())
     }
+}
+
+/// The name that every server here answers to.
+fn dialled() -> ServerName<'static> {
+    ServerName::try_from("localhost").unwrap()
 }
 
 fn flight(mut write: impl FnMut(&mut Vec<u8>) -> io::Result<usize>) -> Vec<u8> {
