@@ -132,7 +132,6 @@ pub(crate) async fn who_trusts_another_ca(start: impl AsyncFn(&Issued, &Ca) -> S
     let server = start(&leaf, &other).await;
     for _ in 1..ATTEMPTS {
         let said = get(&server, &ca, &client, &[]).await;
-        assert_eq!(said.code, Some(1), "{said:#?}");
         if !said.has("its alert is lost") {
             return said;
         }
@@ -140,8 +139,8 @@ pub(crate) async fn who_trusts_another_ca(start: impl AsyncFn(&Issued, &Ca) -> S
     get(&server, &ca, &client, &[]).await
 }
 
-/// A server that closes with our request unread sends a reset, which can overtake its alert: refused we are each time, and
-/// one of these tells why.
+/// A server that closes with our request unread sends a reset, which can overtake its alert. One of these tells why we
+/// were refused.
 const ATTEMPTS: usize = 10;
 
 /// Our credentials, which rotate.
