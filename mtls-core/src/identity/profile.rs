@@ -157,6 +157,10 @@ mod tests {
         let leaf = || LeafOptions::service("/web");
         let cases = [
             (leaf().no_key_usage(), IssuanceFinding::NoKeyUsage),
+            (
+                leaf().key_usage_key_encipherment_only(),
+                IssuanceFinding::NoDigitalSignature,
+            ),
             (leaf().server_only(), IssuanceFinding::OnePurpose),
             (leaf().client_only(), IssuanceFinding::OnePurpose),
         ];

@@ -187,6 +187,12 @@ impl LeafOptions {
         self
     }
 
+    /// ExtendedKeyUsage is emailProtection alone, which is no role of TLS.
+    pub fn email_protection_only(mut self) -> Self {
+        self.extended_key_usages = vec![ExtendedKeyUsagePurpose::EmailProtection];
+        self
+    }
+
     /// It has no ExtendedKeyUsage, and so may be used in any role.
     pub fn no_extended_key_usage(mut self) -> Self {
         self.extended_key_usages.clear();
@@ -199,6 +205,12 @@ impl LeafOptions {
         self
     }
 
+    /// KeyUsage is keyEncipherment alone, without the digitalSignature that an issuer owes an X509-SVID.
+    pub fn key_usage_key_encipherment_only(mut self) -> Self {
+        self.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
+        self
+    }
+
     /// KeyUsage has keyCertSign beside digitalSignature, which no X509-SVID leaf may have.
     pub fn key_usage_cert_sign(mut self) -> Self {
         self.key_usages.push(KeyUsagePurpose::KeyCertSign);
@@ -208,6 +220,12 @@ impl LeafOptions {
     /// KeyUsage has cRLSign beside digitalSignature, which no X509-SVID leaf may have.
     pub fn key_usage_crl_sign(mut self) -> Self {
         self.key_usages.push(KeyUsagePurpose::CrlSign);
+        self
+    }
+
+    /// It has no BasicConstraints, which means that it is no CA (RFC 5280 §4.2.1.9).
+    pub fn no_basic_constraints(mut self) -> Self {
+        self.constraints = IsCa::NoCa;
         self
     }
 

@@ -175,6 +175,19 @@ fn an_x509_svid_identifies_a_client_and_a_server() {
     all.leaf("beside other names", named, Naive::Takes, Ok(WEB));
     // What §4 asks of whoever issues and §5.2 does not of whoever verifies.
     all.leaf("no keyUsage", svid().no_key_usage(), Naive::Takes, Ok(WEB));
+    // §4.3 and §4.1 bind issuers; §5.2 asks of a verifier only that it is no CA and signs no certificates and no lists.
+    let enciphers = svid().key_usage_key_encipherment_only();
+    all.leaf("keyEncipherment alone", enciphers, Naive::Takes, Ok(WEB));
+    let unconstrained = svid().no_basic_constraints();
+    all.leaf("no basicConstraints", unconstrained, Naive::Takes, Ok(WEB));
+    // RFC 5280 §4.2.1.12: for no other purposes than those that are there.
+    let mails = svid().email_protection_only();
+    all.leaf(
+        "emailProtection alone",
+        mails,
+        Naive::Refuses,
+        Err(Reason::WrongUsage),
+    );
     let bare = svid().no_extended_key_usage();
     all.leaf("no extendedKeyUsage", bare, Naive::Takes, Ok(WEB));
     let below = all.ca.intermediate().issue("/web");
