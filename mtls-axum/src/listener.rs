@@ -15,7 +15,7 @@ use axum::extract::ConnectInfo;
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use http::{Extensions, Request, Response};
-use mtls_core::{Forwarded, PeerInfo, ServerTls};
+use mtls_core::{Forwarded, PeerInfo, ServerNames};
 use mtls_tower::{
     FirstBytes, Guard, GuardLayer, Guarded, GuardedBody, Limits, MtlsListener, ProxyProtocol,
     ServerStream,
@@ -53,9 +53,10 @@ pub struct Listener {
 pub type PeerStream = FirstBytes<ServerStream<TcpStream>>;
 
 impl Listener {
-    /// Accepts from `listener` with the default [`Limits`].
+    /// Accepts from `listener` with the default [`Limits`], for one identity (a [`ServerTls`](mtls_core::ServerTls)) or
+    /// several ([`ServerNames`]).
     #[must_use]
-    pub fn new(listener: TcpListener, tls: ServerTls) -> Self {
+    pub fn new(listener: TcpListener, tls: impl Into<ServerNames>) -> Self {
         Self {
             listener: MtlsListener::new(listener, tls),
             first_bytes: FIRST_BYTES,
@@ -111,7 +112,8 @@ impl axum::serve::Listener for Listener {
 /// `ConnectInfo<ConnectedPeer>` behind a [`Listener`].
 ///
 /// The extractors and layers of this crate find the peer in it. Prefer [`make_service`], which does more: without it nobody
-/// asks before each request, and a client that is lost is cut in the middle of its requests; and headers that tell of a client
+/// asks before each request, neither whether the client would still be let in nor whether the identity that it connected to
+/// answers for the request's host; a client that is lost is cut in the middle of its requests; and headers that tell of a client
 /// behind the peer reach the handlers.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

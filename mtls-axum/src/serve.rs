@@ -11,16 +11,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use http::Request;
-use mtls_core::{Forwarded, ServerTls};
+use mtls_core::{Forwarded, ServerNames};
 use mtls_tower::{ConnectionLimits, HttpBuilder, Limits, ProxyProtocol};
 use tokio::net::TcpListener;
 use tower_service::Service;
 
 /// Serves `router` by mutual TLS, over HTTP/1.1 and HTTP/2, shaped like `axum::serve`.
 ///
+/// `tls` is a [`ServerTls`](mtls_core::ServerTls), or several by the name that clients ask for ([`ServerNames`]): a request
+/// for a host of another than its connection's is answered with 421 Misdirected Request.
+///
 /// Every request carries the connection's [`PeerInfo`](crate::PeerInfo), for [`Peer`](crate::Peer) and its kin, and
 /// `ConnectInfo<SocketAddr>`. `.await` it; it ends only by [`Serve::with_graceful_shutdown`].
-pub fn serve(listener: TcpListener, tls: ServerTls, router: Router) -> Serve {
+pub fn serve(listener: TcpListener, tls: impl Into<ServerNames>, router: Router) -> Serve {
     let make: MakeService = Box::new(move |connection| WithAddr {
         inner: router.clone(),
         addr: connection.remote_addr,

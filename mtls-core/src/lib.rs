@@ -25,6 +25,7 @@
 //! - **Who may make which request**: [`RequestPolicy`].
 //! - **A peer was refused**: [`HandshakeError::remedy`], and the stable [`Reason`].
 //! - **Who was let in, and who was not**: [`ServerTlsBuilder::audit`] and [`JsonLines`].
+//! - **Several identities on one server**: [`ServerNames`], by the name that a client asks for.
 //! - **Behind an ingress**: [`Forwarded`] says whose word counts for who their client is.
 //! - **Files were not taken**: [`CredentialSource::status`], [`LoadError::remedy`].
 //! - **Material that is not in files**: [`SourceBuilder::publish`] and its [`Publisher`].
@@ -101,8 +102,9 @@ pub use snapshot::{
 };
 pub use tls::{
     Alert, ClientTls, ClientTlsBuilder, ConfigError, DangerousClientTlsBuilder, Expectation,
-    Forwarded, HandshakeError, NeedsAuthorizer, NeedsExpectation, PeerInfo, Resumption, ServerTls,
-    ServerTlsBuilder, TlsVersions,
+    Forwarded, HandshakeError, NamelessSaid, NeedsAuthorizer, NeedsExpectation, Otherwise,
+    PeerInfo, Resumption, ServerNames, ServerNamesBuilder, ServerTls, ServerTlsBuilder,
+    TlsVersions,
 };
 pub use verify::{
     ChainError, ChainFault, CrlFault, CrlRollback, CrlStatus, Presented, Revocation,

@@ -63,6 +63,8 @@ reasons! {
     MalformedFile = "malformed_file",
     /// What a trusted proxy says of its client cannot be read.
     MalformedForwarded = "malformed_forwarded",
+    /// A request is for a host that another identity of the server answers for, or nobody.
+    Misdirected = "misdirected",
     /// A name lies outside what a certificate authority in the path may issue.
     NameConstraint = "name_constraint",
     /// A server is somebody else than the one that was asked for.
@@ -107,6 +109,8 @@ reasons! {
     UnstableFiles = "unstable_files",
     /// No trust anchor has issued this chain.
     UnknownIssuer = "unknown_issuer",
+    /// A client asked for a server name that nobody here has, or for none where it has to.
+    UnknownServerName = "unknown_server_name",
     /// A signature algorithm or key kind is not supported.
     UnsupportedAlgorithm = "unsupported_algorithm",
     /// A trust anchor has the issuer's name and another key.

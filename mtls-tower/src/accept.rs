@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mtls_core::rustls::ServerHandshake;
 use mtls_core::rustls::server::Acceptor as ClientHelloReader;
-use mtls_core::{Audit, AuditEvent, ConnectionFacts, HandshakeError, JudgedUnder, ServerTls};
+use mtls_core::{Audit, AuditEvent, ConnectionFacts, HandshakeError, JudgedUnder, ServerNames};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -58,18 +58,18 @@ impl Limits {
 /// Does the server's side of a handshake, on any stream of bytes.
 #[derive(Debug, Clone)]
 pub struct Acceptor {
-    tls: ServerTls,
+    names: ServerNames,
     limits: Limits,
     lingering: Arc<Semaphore>,
 }
 
 impl Acceptor {
-    /// An acceptor with the default [`Limits`].
+    /// An acceptor with the default [`Limits`], for one identity (a [`ServerTls`](mtls_core::ServerTls)) or several.
     #[must_use]
-    pub fn new(tls: ServerTls) -> Self {
+    pub fn new(tls: impl Into<ServerNames>) -> Self {
         let lingering = Arc::new(Semaphore::new(MAX_LINGERING));
         Self {
-            tls,
+            names: tls.into(),
             limits: Limits::default(),
             lingering,
         }
@@ -141,16 +141,20 @@ impl Acceptor {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let limit = self.limits.handshake_timeout;
-        let mut judged = None;
+        let mut begun = Begun {
+            audit: self.audit().clone(),
+            judged: None,
+        };
         let done = timeout(
             limit,
-            self.handshake_without_deadline(io, connection, &mut judged),
+            self.handshake_without_deadline(io, connection, &mut begun),
         );
         let done = done
             .await
             .unwrap_or_else(|_| Err((HandshakeError::Timeout { after: limit }, None)));
         // INVARIANT: from here to the return nothing waits, so that no handshake is told of and then given up.
-        self.audit().record(|| match &done {
+        let Begun { audit, judged } = begun;
+        audit.record(|| match &done {
             Ok(stream) => AuditEvent::handshake_allowed(stream.peer()),
             Err((why, _)) => AuditEvent::handshake_refused(connection, judged, why),
         });
@@ -158,14 +162,14 @@ impl Acceptor {
     }
 
     pub(crate) fn audit(&self) -> &Audit {
-        self.tls.audit()
+        self.names.audit()
     }
 
     async fn handshake_without_deadline<IO>(
         &self,
         io: IO,
         connection: ConnectionFacts,
-        judged: &mut Option<JudgedUnder>,
+        begun: &mut Begun,
     ) -> Result<ServerStream<IO>, (HandshakeError, Option<IO>)>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
@@ -175,10 +179,21 @@ impl Acceptor {
         let hello = reader.as_mut().await;
         // Not before the client's first bytes are there: a connection may be held open for long without any, and is to
         // be judged by what is trusted when it speaks.
-        let handshake = self.tls.handshake_of(connection);
-        *judged = Some(handshake.judged_under());
-        let hello =
-            hello.map_err(|error| (handshake.explain(&error), reader.as_mut().take_io()))?;
+        let hello = match hello {
+            Ok(hello) => hello,
+            Err(error) => {
+                let handshake = self.names.first().handshake_of(connection);
+                begun.judged = Some(handshake.judged_under());
+                return Err((handshake.explain(&error), reader.as_mut().take_io()));
+            }
+        };
+        let name = hello.client_hello().server_name().map(ToOwned::to_owned);
+        let handshake = match self.names.handshake_of(name.as_deref(), connection) {
+            Ok(handshake) => handshake,
+            Err(unknown) => return Err(refused_by_name(unknown, hello.io).await),
+        };
+        begun.audit = handshake.audit().clone();
+        begun.judged = Some(handshake.judged_under());
         let accept = hello.into_stream(handshake.config()).into_fallible();
         let accepted = accept.await;
         let tls = accepted.map_err(|(error, io)| (handshake.explain(&error), Some(io)))?;
@@ -204,6 +219,27 @@ impl Acceptor {
         // Whatever the peer does now changes nothing.
         let _ = timeout(self.limits.linger, drain).await;
     }
+}
+
+/// What a handshake has come to, for the audit: whom to tell, and what it was judged by.
+struct Begun {
+    audit: Audit,
+    judged: Option<JudgedUnder>,
+}
+
+async fn refused_by_name<IO>(why: HandshakeError, mut io: IO) -> (HandshakeError, Option<IO>)
+where
+    IO: AsyncWrite + Unpin,
+{
+    if let Some(alert) = why.alert_before_handshake() {
+        let told = async {
+            io.write_all(&alert).await?;
+            io.flush().await
+        };
+        // A client that is gone is refused all the same.
+        let _ = told.await;
+    }
+    (why, Some(io))
 }
 
 fn established<IO>(

@@ -23,6 +23,7 @@ pub(crate) fn decided<B>(
                 event.not_authorized(denial).policy_version(version)
             }
             Err(Denied::Lost { why, .. }) => event.lost(why),
+            Err(Denied::Misdirected { .. }) => event.misdirected(),
             // There is a peer.
             Err(Denied::NoPeer) => event,
         }

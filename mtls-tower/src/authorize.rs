@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{Extensions, Request, Response, StatusCode, Uri};
-use mtls_core::{Authorizer, Denial, HandshakeError, PeerInfo, RequestAuthorizer, RequestFacts};
+use mtls_core::{
+    Authorizer, Denial, HandshakeError, PeerInfo, Reason, RequestAuthorizer, RequestFacts,
+};
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::debug;
@@ -113,6 +115,12 @@ pub enum Denied {
         /// Why a new handshake would be refused.
         why: HandshakeError,
     },
+    /// The request is for a host that another identity of this server answers for, or nobody: see
+    /// [`PeerInfo::answers_for`].
+    Misdirected {
+        /// Who sent it.
+        peer: PeerInfo,
+    },
     /// There is no peer.
     NoPeer,
     /// The peer is known, and may not.
@@ -208,11 +216,36 @@ fn facts<B>(request: &Request<B>, original: OriginalUri) -> RequestFacts<'_> {
     }
 }
 
+/// The refusal of a request for a host that the identity of its connection does not answer for.
+pub(crate) fn misdirected<B>(request: &Request<B>, peer: &PeerInfo) -> Option<Denied> {
+    let authority = request.uri().authority().map(|it| it.as_str().as_bytes());
+    let hosts = request.headers().get_all(HOST);
+    let hosts = hosts.iter().map(HeaderValue::as_bytes);
+    if peer.answers_for(authority.into_iter().chain(hosts)) {
+        return None;
+    }
+    debug!(
+        mtls.peer_id = %peer,
+        mtls.reason = Reason::Misdirected.as_str(),
+        tls.client.server_name = peer.server_name(),
+        "request refused: the identity of its connection does not answer for its host"
+    );
+    let audit = peer.audit();
+    audit.record(|| audit::of(request, peer).misdirected());
+    let peer = peer.clone();
+    Some(Denied::Misdirected { peer })
+}
+
 pub(crate) fn refusal<ReqBody, ResBody: Default>(
     request: &Request<ReqBody>,
     denied: Denied,
 ) -> Response<ResBody> {
     let (status, grpc_status, message) = match denied {
+        Denied::Misdirected { .. } => (
+            StatusCode::MISDIRECTED_REQUEST,
+            GRPC_PERMISSION_DENIED,
+            "this connection is to another server name",
+        ),
         Denied::NoPeer => (
             StatusCode::UNAUTHORIZED,
             GRPC_UNAUTHENTICATED,

@@ -14,7 +14,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tracing::debug;
 
-use crate::authorize::{Denied, refusal};
+use crate::authorize::{Denied, misdirected, refusal};
 use crate::lifeline::{Ending, Lifeline};
 use crate::stream::ServerStream;
 use crate::{audit, forwarded};
@@ -22,8 +22,9 @@ use crate::{audit, forwarded};
 /// What [`serve`](crate::serve()) puts around the service of each connection, for whoever serves connections with a loop or
 /// a server of their own: one layer for each connection.
 ///
-/// It asks before each request whether the client would still be let in, takes out the headers that tell of a client behind
-/// it (see [`Forwarded`]), and gives the request the connection's [`PeerInfo`]. A refused request is answered as
+/// It asks before each request whether the client would still be let in, and whether the identity that it connected to
+/// answers for the request's host ([`PeerInfo::answers_for`]; else 421 Misdirected Request). It takes out the headers that tell of a client behind
+/// it (see [`Forwarded`]) and gives the request the connection's [`PeerInfo`]. A refused request is answered as
 /// [`AuthorizeLayer`](crate::AuthorizeLayer) answers one.
 ///
 /// The connection lives on for [`lost_peer_deadline`](Self::lost_peer_deadline) when its client is lost, so that there is
@@ -112,6 +113,9 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Guarded<S::Future> {
         let Err(why) = self.peer.check() else {
+            if let Some(denied) = misdirected(&request, &self.peer) {
+                return Guarded::refused(refusal(&request, denied));
+            }
             if let Err(why) = forwarded::take(&self.forwarded, Some(&self.peer), &mut request) {
                 let audit = self.peer.audit();
                 audit.record(|| audit::of(&request, &self.peer).malformed(&why));

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mtls_core::{AuditEvent, Chained, ConnectionFacts, HandshakeError, ServerTls};
+use mtls_core::{AuditEvent, Chained, ConnectionFacts, HandshakeError, ServerNames};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -57,9 +57,10 @@ struct Pause {
 }
 
 impl MtlsListener {
-    /// Accepts from `listener` with the default [`Limits`].
+    /// Accepts from `listener` with the default [`Limits`], for one identity (a [`ServerTls`](mtls_core::ServerTls)) or
+    /// several ([`ServerNames`]).
     #[must_use]
-    pub fn new(listener: TcpListener, tls: ServerTls) -> Self {
+    pub fn new(listener: TcpListener, tls: impl Into<ServerNames>) -> Self {
         let limits = Limits::default();
         Self {
             listener: Some(listener),

@@ -15,7 +15,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
-use mtls_core::{Forwarded, PeerInfo, ServerTls};
+use mtls_core::{Forwarded, PeerInfo, ServerNames};
 use tokio::net::TcpListener;
 use tower_service::Service;
 
@@ -28,11 +28,14 @@ pub use established::ConnectionLimits;
 
 /// Serves a tower service by mutual TLS, over HTTP/1.1 and HTTP/2.
 ///
+/// `tls` is a [`ServerTls`](mtls_core::ServerTls), or several by the name that clients ask for ([`ServerNames`]): a request
+/// for a host of another than its connection's is answered with 421 Misdirected Request.
+///
 /// Each request carries the [`PeerInfo`] of its connection among its extensions. `.await` it; it ends only by
 /// [`Serve::with_graceful_shutdown`].
 pub fn serve<S>(
     listener: TcpListener,
-    tls: ServerTls,
+    tls: impl Into<ServerNames>,
     service: S,
 ) -> Serve<impl Fn(&Connection) -> S + Clone + Send + 'static>
 where
@@ -42,10 +45,14 @@ where
 }
 
 /// Serves as [`serve`] does, with a service made for each connection.
-pub fn serve_with<M>(listener: TcpListener, tls: ServerTls, make_service: M) -> Serve<M> {
+pub fn serve_with<M>(
+    listener: TcpListener,
+    tls: impl Into<ServerNames>,
+    make_service: M,
+) -> Serve<M> {
     Serve {
         listener,
-        tls,
+        names: tls.into(),
         make_service,
         forwarded: Forwarded::strip(),
         proxy: None,
@@ -72,7 +79,7 @@ pub struct Connection {
 #[must_use = "a server runs when it is awaited"]
 pub struct Serve<M> {
     listener: TcpListener,
-    tls: ServerTls,
+    names: ServerNames,
     make_service: M,
     forwarded: Forwarded,
     proxy: Option<ProxyProtocol>,

@@ -2,6 +2,11 @@
 
 use std::path::Path;
 
+use mtls_core::testing::TestCa;
+use mtls_core::{Otherwise, Policy, ServerNames, ServerTls};
+use mtls_tower::MtlsListener;
+use tokio::net::TcpListener;
+
 use crate::curl::Version;
 use crate::door::{Caller, Door, documented};
 use crate::tools::Tool::Openssl3;
@@ -43,5 +48,37 @@ async fn s_client_is_told_why_it_is_refused_and_its_neighbour_is_let_in() {
             door.assert_refused(caller, &said, &words).await;
             documented("openssl s_client", &words);
         }
+    }
+}
+
+/// Without a certificate it comes as far as to be asked for one, where it has asked for a name that somebody has.
+#[tokio::test]
+async fn s_client_is_told_that_nobody_has_the_name_that_it_asks_for() {
+    if absent(&[Openssl3]) {
+        return;
+    }
+    let ca = TestCa::new("example.org");
+    let api = ServerTls::builder(&ca.source(&ca.issue("/api")))
+        .authorize(Policy::any_verified_peer())
+        .build()
+        .unwrap();
+    let names = ServerNames::named("api.example.org", &api).unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = tcp.local_addr().unwrap().to_string();
+    let mut listener = MtlsListener::new(tcp, names.otherwise(Otherwise::Refuse));
+    tokio::spawn(async move { listener.accept().await });
+    let by_name = |name| ["-servername", name];
+    for (asks, number, alert) in [
+        (&by_name("api.example.org")[..], 116, "certificate required"),
+        (&by_name("other.example.org"), 112, "unrecognized name"),
+        (&["-noservername"], 112, "unrecognized name"),
+    ] {
+        let to = ["s_client", "-connect", &at, "-ign_eof"];
+        let said = run("openssl", to.iter().chain(asks), Path::new("."), "").await;
+        said.line(&format!("SSL alert number {number}"));
+        assert!(
+            said.has(&format!("alert {alert}")) || said.has(alert),
+            "{said:#?}"
+        );
     }
 }

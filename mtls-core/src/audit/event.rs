@@ -257,6 +257,12 @@ impl<'a> AuditEvent<'a> {
         self.denied(why.reason(), Some(why))
     }
 
+    /// It was not: it came by a connection to another identity of the server than the one that answers for its host.
+    #[must_use]
+    pub fn misdirected(self) -> Self {
+        self.denied(Reason::Misdirected, None)
+    }
+
     /// It was asked of a policy of this version, and not of the server's.
     #[must_use]
     pub fn policy_version(mut self, version: u64) -> Self {

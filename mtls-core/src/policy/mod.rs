@@ -40,5 +40,6 @@ pub use findings::PolicyFinding;
 pub use path::{PathFault, PathPattern, PathPatternError};
 pub use pattern::{PatternError, SpiffePattern};
 pub use request::{HostFault, RequestFacts};
+pub(crate) use request::{is_host, without_port};
 pub use rule::{Effect, Fact, Rule, Who};
 pub use rules::{Policy, PolicyError};

@@ -122,7 +122,7 @@ fn read_host(value: &[u8]) -> Option<&str> {
     is_host(host).then_some(host)
 }
 
-pub(super) fn without_port(host: &str) -> &str {
+pub(crate) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !is_bare_ipv6(name) => {
             name
@@ -138,7 +138,7 @@ fn is_bare_ipv6(name: &str) -> bool {
 
 /// The characters of a host name, an address, or either with a port. No user information, and no list; nor the root's dot,
 /// with which a name is another text and the same host.
-pub(super) fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     let bytes = text.as_bytes();
     let name = without_port(text);
     !name.is_empty()

@@ -221,6 +221,7 @@ impl ClientHandshake {
             standing,
             tls,
             None,
+            None,
             ConnectionFacts::new(None),
         ))
     }

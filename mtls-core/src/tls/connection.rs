@@ -18,10 +18,11 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::error::{Alert, HandshakeError};
 use super::info::PeerInfo;
+use super::names::Under;
 use super::server::ServerSettings;
 use super::sessions::{Session, Sessions};
 use super::standing::{Measure, Standing};
-use crate::audit::{ConnectionFacts, JudgedUnder};
+use crate::audit::{Audit, ConnectionFacts, JudgedUnder};
 use crate::clock;
 use crate::identity::certificate::Certificate;
 use crate::snapshot::{Current, Snapshot};
@@ -35,6 +36,7 @@ use crate::verify::{CacheUse, ChainFault, Presented, Role, VerifiedPeer, Verifie
 pub struct ServerHandshake {
     config: Arc<ServerConfig>,
     connection: Arc<Connection>,
+    under: Option<Under>,
 }
 
 /// The verifier of one connection, and its memory.
@@ -79,7 +81,17 @@ impl ServerHandshake {
             progress: Mutex::new(Progress::Nothing),
         });
         let config = Arc::new(connection.config(sessions));
-        Self { config, connection }
+        Self {
+            config,
+            connection,
+            under: None,
+        }
+    }
+
+    /// It is one of several identities of a server.
+    pub(super) fn under(mut self, under: Option<Under>) -> Self {
+        self.under = under;
+        self
     }
 
     /// The config for this one connection. A second connection made with it is refused.
@@ -92,6 +104,12 @@ impl ServerHandshake {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.connection.snapshot.generation()
+    }
+
+    /// Whom its decision is told to.
+    #[must_use]
+    pub fn audit(&self) -> &Audit {
+        &self.connection.settings.audit
     }
 
     /// What it judges the client by.
@@ -151,6 +169,7 @@ impl ServerHandshake {
             standing,
             tls,
             tls.server_name(),
+            self.under.clone(),
             connection.facts,
         ))
     }
@@ -471,7 +490,10 @@ fn alert_for(error: &HandshakeError) -> rustls::Error {
         | HandshakeError::Resumed
         | HandshakeError::Shed { .. }
         | HandshakeError::Timeout { .. }
-        | HandshakeError::Tls { .. } => return rustls::Error::General("refused".into()),
+        | HandshakeError::Tls { .. }
+        | HandshakeError::UnknownServerName { .. } => {
+            return rustls::Error::General("refused".into());
+        }
     };
     rustls::Error::InvalidCertificate(certificate)
 }

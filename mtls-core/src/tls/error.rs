@@ -32,6 +32,12 @@ pub enum ConfigError {
         #[source]
         source: rustls::Error,
     },
+    /// A server name was given twice.
+    #[error("the server name `{name}` was given twice")]
+    DuplicateServerName {
+        /// The name, as it was given the second time.
+        name: String,
+    },
     /// What a server is expected at is no destination.
     #[error(
         "`{host}` is no destination, expected a DNS name or an IP address alone, without scheme, port or wildcard"
@@ -39,6 +45,14 @@ pub enum ConfigError {
     InvalidDestination {
         /// What was given.
         host: String,
+    },
+    /// What a server should be asked for is no server name.
+    #[error(
+        "`{name}` is no server name, expected a DNS name, or `*.` and a DNS name, without port or address"
+    )]
+    InvalidServerName {
+        /// What was given.
+        name: String,
     },
     /// What is expected of a server is so wide that any workload could impersonate any service.
     #[error(
@@ -59,8 +73,14 @@ impl ConfigError {
             Self::ProviderUnsuitable { .. } => {
                 "use a provider with TLS 1.3 suites and an ECDHE group, such as aws-lc-rs"
             }
+            Self::DuplicateServerName { .. } => {
+                "let one identity answer to each name; case and a dot at the end make no other name"
+            }
             Self::InvalidDestination { .. } => {
                 "give the host that is dialled, as it stands in the URL; of each host its own entry"
+            }
+            Self::InvalidServerName { .. } => {
+                "give the DNS name that clients dial; for addresses say what becomes of clients that ask for no name"
             }
             Self::ServerPatternTooWide { .. } => {
                 "give the service's SPIFFE ID or a pattern with a fixed segment; `dangerous()` has the wide one"
@@ -162,6 +182,15 @@ pub enum HandshakeError {
         #[source]
         source: rustls::Error,
     },
+    /// The client asked for a name that none of the server's identities has, or for none.
+    #[error(
+        "the client asked for {}, to which no identity here answers",
+        asked.as_ref().map_or_else(|| "no server name".to_owned(), |name| format!("the server name `{name}`"))
+    )]
+    UnknownServerName {
+        /// The name (SNI, RFC 6066 §3).
+        asked: Option<String>,
+    },
 }
 
 impl HandshakeError {
@@ -181,6 +210,7 @@ impl HandshakeError {
             Self::Shed { .. } => Reason::Shed,
             Self::Timeout { .. } => Reason::Timeout,
             Self::Tls { .. } => Reason::TlsProtocol,
+            Self::UnknownServerName { .. } => Reason::UnknownServerName,
         }
     }
 
@@ -217,6 +247,9 @@ impl HandshakeError {
             Self::Tls { .. } => {
                 "check that the peer speaks TLS 1.3 and that nothing between changes its bytes"
             }
+            Self::UnknownServerName { .. } => {
+                "let the caller dial one of the server's names, add its name here, or say who answers otherwise"
+            }
         }
     }
 
@@ -247,8 +280,27 @@ impl HandshakeError {
             | Self::Resumed
             | Self::Shed { .. }
             | Self::Timeout { .. }
-            | Self::Tls { .. } => None,
+            | Self::Tls { .. }
+            | Self::UnknownServerName { .. } => None,
         }
+    }
+
+    /// The record that tells a client of a refusal for which rustls has no alert, as long as nothing was sent to it: a
+    /// plaintext alert (RFC 8446 §5.1, §6). `None` where rustls has sent what there is to say.
+    #[must_use]
+    pub fn alert_before_handshake(&self) -> Option<[u8; 7]> {
+        // RFC 6066 §3: a server that does not recognize the name may "abort the handshake by sending a fatal-level
+        // unrecognized_name(112) alert".
+        let unrecognized_name = [
+            21,
+            3,
+            3,
+            0,
+            2,
+            2,
+            u8::from(AlertDescription::UnrecognisedName),
+        ];
+        matches!(self, Self::UnknownServerName { .. }).then_some(unrecognized_name)
     }
 
     /// Finds one of ours in what another library made of it: in the sources of `error`, or, where rustls keeps a foreign
@@ -341,6 +393,9 @@ impl Alert {
             AlertDescription::UnknownCA => {
                 "the peer's trust bundle has no CA that our chain leads to"
             }
+            AlertDescription::UnrecognisedName => {
+                "the peer answers to other server names than the one that we asked for"
+            }
             AlertDescription::UnsupportedCertificate => {
                 "our certificate may not be used in this role, or its kind is unsupported"
             }
@@ -365,6 +420,9 @@ impl Alert {
             AlertDescription::UnknownCA | AlertDescription::DecryptError => {
                 "give the peer the CA that issued our chain, and present our intermediates"
             }
+            AlertDescription::UnrecognisedName => {
+                "dial the peer by one of its names, or have it answer to this one"
+            }
             AlertDescription::UnsupportedCertificate => {
                 "reissue our certificate with extended key usages clientAuth and serverAuth"
             }
@@ -388,7 +446,9 @@ fn alert_name(alert: Alert) -> String {
         }
         name.push(c.to_ascii_lowercase());
     }
+    // The registry writes it with a z.
     name.replace("_c_a", "_ca")
+        .replace("unrecognised", "unrecognized")
 }
 
 fn names(accepted: &[String]) -> String {

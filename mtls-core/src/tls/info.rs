@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustls::{CommonState, ProtocolVersion};
 
 use super::error::HandshakeError;
+use super::names::Under;
 use super::standing::Standing;
 use crate::audit::{Audit, ConnectionFacts, ConnectionId, JudgedUnder};
 use crate::identity::{PeerIdentity, Timestamp};
@@ -30,6 +31,7 @@ struct Inner {
     key_exchange: String,
     alpn: Option<Vec<u8>>,
     server_name: Option<String>,
+    under: Option<Under>,
 }
 
 impl PeerInfo {
@@ -40,6 +42,7 @@ impl PeerInfo {
         standing: Standing,
         tls: &CommonState,
         server_name: Option<&str>,
+        under: Option<Under>,
         connection: ConnectionFacts,
     ) -> Self {
         let named = |name: Option<String>| name.unwrap_or_else(|| "unknown".into());
@@ -60,6 +63,7 @@ impl PeerInfo {
             ),
             alpn: tls.alpn_protocol().map(<[u8]>::to_vec),
             server_name: server_name.map(ToOwned::to_owned),
+            under,
         }))
     }
 
@@ -175,6 +179,21 @@ impl PeerInfo {
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
         self.0.server_name.as_deref()
+    }
+
+    /// Whether the identity that the client connected to answers for everything that a request says of its host: its
+    /// `:authority` and each `Host` header, as they came. The port says nothing.
+    ///
+    /// A server with [several identities](crate::ServerNames) has let the client in under one of them. A request for a host
+    /// of another's, for a host that no handshake would be accepted for, or for what is no host is not to be answered here:
+    /// 421 Misdirected Request (RFC 9110 §15.5.20). Always true where a server is one [`ServerTls`](crate::ServerTls), and of a
+    /// request that names no host.
+    #[must_use]
+    pub fn answers_for<'a>(&self, hosts: impl IntoIterator<Item = &'a [u8]>) -> bool {
+        self.0
+            .under
+            .as_ref()
+            .is_none_or(|under| hosts.into_iter().all(|host| under.answers_for(host)))
     }
 }
 

@@ -137,6 +137,11 @@ impl ServerTls {
         &self.settings.audit
     }
 
+    /// Whether the two are handles on the same.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.sessions, &other.sessions)
+    }
+
     /// Whether the crypto provider and the config that it serves with are FIPS 140-3 approved.
     #[must_use]
     pub fn fips(&self) -> bool {

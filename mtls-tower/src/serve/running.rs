@@ -39,7 +39,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut listener = MtlsListener::new(serve.listener, serve.tls)
+    let mut listener = MtlsListener::new(serve.listener, serve.names)
         .with_limits(serve.options.limits)
         .with_tcp_keepalive(serve.options.tcp_keepalive);
     if let Some(proxy) = serve.proxy {
@@ -103,6 +103,7 @@ impl<M> Server<M> {
             mtls.generation = connection.peer.generation(),
             mtls.connection = connection.peer.connection_id().get(),
             tls.protocol.version = connection.peer.tls_version(),
+            tls.client.server_name = connection.peer.server_name(),
             "connected"
         );
         let Some(admitted) = self.established.admit(&connection.peer) else {

@@ -17,7 +17,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tracing::debug;
 
-use crate::authorize::{Denied, refusal};
+use crate::authorize::{Denied, misdirected, refusal};
 use crate::stream::ServerStream;
 
 /// The peer of a call: in a service, in an interceptor, in a client.
@@ -86,6 +86,7 @@ impl fmt::Debug for ConnectInfo {
 /// For tonic's own server: asks before each call whether the client would still be let in, and puts its [`PeerInfo`]
 /// among the call's extensions.
 ///
+/// A call for a host of another of the server's identities is refused as a misdirected one.
 /// A client that would not is answered `UNAUTHENTICATED` or `PERMISSION_DENIED`, as the reason has it; so is a call
 /// without a client, since the layer then stands where no mutual TLS is. It has to be the outermost layer: those inside
 /// of it find the client.
@@ -147,6 +148,9 @@ where
             );
             let peer = info.peer;
             return CheckedFuture::refused(refusal(&request, Denied::Lost { peer, why }));
+        }
+        if let Some(denied) = misdirected(&request, &info.peer) {
+            return CheckedFuture::refused(refusal(&request, denied));
         }
         info.add_addresses_and_chain(request.extensions_mut());
         request.extensions_mut().insert(info.peer);

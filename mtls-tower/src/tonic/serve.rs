@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use ::tonic::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use mtls_core::ServerTls;
+use mtls_core::ServerNames;
 use tokio::net::TcpListener;
 use tower_service::Service;
 
@@ -19,7 +19,7 @@ use crate::tonic::ConnectInfo;
 /// `grpc-timeout` but the client, which gives the call up.
 pub fn serve<S>(
     listener: TcpListener,
-    tls: ServerTls,
+    tls: impl Into<ServerNames>,
     services: S,
 ) -> Serve<impl Fn(&Connection) -> WithConnectInfo<S> + Clone + Send + 'static>
 where

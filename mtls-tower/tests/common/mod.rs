@@ -22,7 +22,7 @@ use mtls_core::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use mtls_core::rustls::version::TLS13;
 use mtls_core::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use mtls_core::testing::{Issued, TestCa};
-use mtls_core::{Alert, ClientTls, Policy, ServerTls};
+use mtls_core::{Alert, ClientTls, Policy, ServerNames, ServerTls};
 use mtls_tower::{Limits, MtlsListener, ServerStream};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -81,7 +81,7 @@ pub struct Accepting {
 }
 
 impl Accepting {
-    pub async fn start(tls: ServerTls, limits: Limits) -> Self {
+    pub async fn start(tls: impl Into<ServerNames>, limits: Limits) -> Self {
         let tcp = listen();
         let mut listener = MtlsListener::new(tcp, tls).with_limits(limits);
         let addr = listener.local_addr().unwrap();

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 
 use http::Request;
 use mtls_core::testing::TestCa;
-use mtls_core::{AccessPolicy, Effect, Fact, Policy, Reason, Rule, ServerTls};
+use mtls_core::{
+    AccessPolicy, Effect, Fact, Otherwise, Policy, Reason, Rule, ServerNames, ServerTls,
+};
 use mtls_tower::tonic::{Http2Connector, NotHttp2, PeerExt, PeerLayer};
 use mtls_tower::{AuthorizeLayer, ConnectError};
 use tonic::body::Body;
@@ -46,6 +48,30 @@ async fn a_call_knows_its_client_and_an_answer_its_server() {
                 within(talk.echo(word)).await;
             }
         }
+    }
+}
+
+/// Whoever dials an address comes to the one identity; the other lets nobody in.
+#[tokio::test]
+async fn a_call_for_a_host_of_another_identity_is_denied() {
+    let ca = TestCa::new("example.org");
+    let nobody = Policy::spiffe_id("spiffe://example.org/nobody").unwrap();
+    let names = ServerNames::named("admin.example.org", &server_for(&ca, nobody))
+        .unwrap()
+        .otherwise(Otherwise::Serve(server(&ca)));
+    for by in EITHER {
+        let serving = by.start(names.clone(), Routes::new(Echo::default()));
+        let channel = |authority: &'static str| {
+            let origin = http::Uri::from_static(authority);
+            let endpoint = endpoint(serving.addr).origin(origin);
+            mtls_tower::tonic::channel(client(&ca, "/web"), endpoint)
+        };
+        let answer = within(ask(channel("https://orders.example.org"))).await;
+        assert_eq!(answer.unwrap().get_ref().peer, ca.spiffe_id("/web"));
+        let denied = within(ask(channel("https://admin.example.org"))).await;
+        let denied = denied.unwrap_err();
+        assert_eq!(denied.code(), Code::PermissionDenied, "{by:?}");
+        assert!(denied.message().contains("another server name"));
     }
 }
 

@@ -22,7 +22,7 @@ use common::{listen, patient};
 use echo::BoxError;
 use http::{Request, Response};
 use mtls_core::testing::TestCa;
-use mtls_core::{ClientTls, CredentialSource, Policy, ServerTls};
+use mtls_core::{ClientTls, CredentialSource, Policy, ServerNames, ServerTls};
 use mtls_tower::MtlsListener;
 use mtls_tower::tonic::{Channel, PeerLayer, channel, incoming, serve};
 use tokio::task::JoinHandle;
@@ -53,7 +53,7 @@ impl Drop for Serving {
 }
 
 impl By {
-    fn start<S, B>(self, tls: ServerTls, services: S) -> Serving
+    fn start<S, B>(self, tls: impl Into<ServerNames>, services: S) -> Serving
     where
         S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send,
