@@ -62,8 +62,8 @@ pub(crate) enum Ending {
 pub(crate) enum Cause {
     /// It is old, or its peer's certificate is about to expire.
     Age,
-    /// Its peer would not be let in any more.
-    Lost(HandshakeError),
+    /// Its peer would not be let in any more. In a box: every connection has room for a cause, and hardly one has one.
+    Lost(Box<HandshakeError>),
     /// A new connection would present newer credentials of ours.
     #[cfg(feature = "client")]
     Superseded,
@@ -90,7 +90,7 @@ enum Phase {
     },
     /// Its requests are refused; that it ends is told a little later, so that not all of a fleet hears it at once.
     Lost {
-        why: HandshakeError,
+        why: Box<HandshakeError>,
         drain: Pin<Box<Sleep>>,
         cut: Instant,
     },
@@ -135,7 +135,7 @@ impl Lifeline {
     /// Its peer was refused a request: it is drained without delay.
     #[cfg(feature = "server")]
     pub(crate) fn lose(&self, why: &HandshakeError) {
-        self.lock().drain_lost(why.clone());
+        self.lock().drain_lost(Box::new(why.clone()));
         self.0.alarm.ring();
     }
 
@@ -238,7 +238,7 @@ impl Watch {
             match &mut self.phase {
                 Phase::Good { leave } => {
                     if let Poll::Ready(why) = self.lost.as_mut().poll(cx) {
-                        self.lose(why);
+                        self.lose(Box::new(why));
                         continue;
                     }
                     #[cfg(feature = "client")]
@@ -271,7 +271,10 @@ impl Watch {
                 Phase::Draining { cause, cut } => {
                     let over = match cut {
                         Some(cut) => cut.as_mut().poll(cx).map(|()| cause.clone()),
-                        None => self.lost.as_mut().poll(cx).map(Cause::Lost),
+                        None => {
+                            let lost = self.lost.as_mut().poll(cx);
+                            lost.map(|why| Cause::Lost(Box::new(why)))
+                        }
                     };
                     let Poll::Ready(cause) = over else {
                         return;
@@ -299,7 +302,7 @@ impl Watch {
         self.plan();
     }
 
-    fn lose(&mut self, why: HandshakeError) {
+    fn lose(&mut self, why: Box<HandshakeError>) {
         let Some(deadline) = self.ending.deadline() else {
             self.phase = Phase::Over(Cause::Lost(why));
             return;
@@ -311,7 +314,7 @@ impl Watch {
         };
     }
 
-    fn drain_lost(&mut self, why: HandshakeError) {
+    fn drain_lost(&mut self, why: Box<HandshakeError>) {
         let cut = match &self.phase {
             Phase::Lost { cut, .. } => *cut,
             Phase::Good { .. } => Instant::now() + self.ending.deadline().unwrap_or_default(),
@@ -408,7 +411,7 @@ impl From<Cause> for io::Error {
         let kind = io::ErrorKind::ConnectionAborted;
         match cause {
             Cause::Age => Self::new(kind, "the connection is too old"),
-            Cause::Lost(why) => Self::new(kind, why),
+            Cause::Lost(why) => Self::new(kind, *why),
             #[cfg(feature = "client")]
             Cause::Superseded => Self::new(kind, "our credentials were rotated"),
         }

@@ -55,6 +55,8 @@ pub fn serve_with<M>(
         names: tls.into(),
         make_service,
         forwarded: Forwarded::strip(),
+        #[cfg(feature = "tonic")]
+        for_tonic: false,
         proxy: None,
         options: Options::default(),
         http: auto::Builder::new(TokioExecutor::new()),
@@ -70,9 +72,9 @@ pub struct Connection {
     pub peer: PeerInfo,
     /// The address that it connected from.
     pub remote_addr: SocketAddr,
-    /// What tonic's requests are asked for.
+    /// What tonic's requests are asked for, if tonic's services are served.
     #[cfg(feature = "tonic")]
-    pub(crate) connect_info: crate::tonic::ConnectInfo,
+    pub(crate) connect_info: Option<crate::tonic::ConnectInfo>,
 }
 
 /// A server, ready to run: set what you like, then `.await` it.
@@ -82,6 +84,8 @@ pub struct Serve<M> {
     names: ServerNames,
     make_service: M,
     forwarded: Forwarded,
+    #[cfg(feature = "tonic")]
+    pub(crate) for_tonic: bool,
     proxy: Option<ProxyProtocol>,
     options: Options,
     http: HttpBuilder,

@@ -18,7 +18,7 @@ use super::info::PeerInfo;
 use super::posture::{TlsVersions, http_alpn};
 use super::server::check_role;
 use super::sessions::Resumption;
-use super::standing::{Measure, Standing};
+use super::standing::{Dialled, Measure, Standing};
 use super::verifier::Verifier;
 use crate::audit::ConnectionFacts;
 use crate::clock;
@@ -201,10 +201,10 @@ impl ClientHandshake {
                 role: Role::Server,
             });
         };
-        let measure = Measure::Client {
+        let measure = Measure::Client(Box::new(Dialled {
             expected: self.verifier.expected.clone(),
             name: name.to_owned(),
-        };
+        }));
         measure.judge(&peer)?;
         let identity = peer.identity().clone();
         self.verifier.current.aliases().note(&identity, now);

@@ -27,8 +27,8 @@ struct Inner {
     standing: Standing,
     connection: ConnectionFacts,
     version: &'static str,
-    cipher_suite: String,
-    key_exchange: String,
+    cipher_suite: &'static str,
+    key_exchange: &'static str,
     alpn: Option<Vec<u8>>,
     server_name: Option<String>,
     under: Option<Under>,
@@ -45,7 +45,6 @@ impl PeerInfo {
         under: Option<Under>,
         connection: ConnectionFacts,
     ) -> Self {
-        let named = |name: Option<String>| name.unwrap_or_else(|| "unknown".into());
         Self(Arc::new(Inner {
             identity,
             role,
@@ -53,14 +52,14 @@ impl PeerInfo {
             standing,
             connection,
             version: version(tls.protocol_version()),
-            cipher_suite: named(
-                tls.negotiated_cipher_suite()
-                    .map(|s| format!("{:?}", s.suite())),
-            ),
-            key_exchange: named(
-                tls.negotiated_key_exchange_group()
-                    .map(|group| format!("{:?}", group.name())),
-            ),
+            cipher_suite: tls
+                .negotiated_cipher_suite()
+                .and_then(|suite| suite.suite().as_str())
+                .unwrap_or(UNKNOWN),
+            key_exchange: tls
+                .negotiated_key_exchange_group()
+                .and_then(|group| group.name().as_str())
+                .unwrap_or(UNKNOWN),
             alpn: tls.alpn_protocol().map(<[u8]>::to_vec),
             server_name: server_name.map(ToOwned::to_owned),
             under,
@@ -160,13 +159,13 @@ impl PeerInfo {
     /// The cipher suite by its IANA name, as rustls writes it.
     #[must_use]
     pub fn cipher_suite(&self) -> &str {
-        &self.0.cipher_suite
+        self.0.cipher_suite
     }
 
     /// The key exchange group by its IANA name, such as `X25519MLKEM768`.
     #[must_use]
     pub fn key_exchange(&self) -> &str {
-        &self.0.key_exchange
+        self.0.key_exchange
     }
 
     /// The application protocol, if one was negotiated (ALPN).
@@ -222,6 +221,9 @@ fn version(version: Option<ProtocolVersion>) -> &'static str {
     match version {
         Some(ProtocolVersion::TLSv1_3) => "1.3",
         Some(ProtocolVersion::TLSv1_2) => "1.2",
-        _ => "unknown",
+        _ => UNKNOWN,
     }
 }
+
+/// What a provider of the program's own may bring that rustls has no name for.
+const UNKNOWN: &str = "unknown";

@@ -27,11 +27,15 @@ use crate::verify::{ChainError, ChainFault, LivePeer, Role, VerifiedPeer};
 pub(super) enum Measure {
     /// We are the server: the authorizer.
     Server(Arc<ServerSettings>),
-    /// We are the client: what is expected of the server, where this name was dialled.
-    Client {
-        expected: Expected,
-        name: ServerName<'static>,
-    },
+    /// We are the client. In a box: a server has ten thousand of these, and no room for it.
+    Client(Box<Dialled>),
+}
+
+/// What is expected of the server, where this name was dialled.
+#[derive(Debug)]
+pub(super) struct Dialled {
+    pub(super) expected: Expected,
+    pub(super) name: ServerName<'static>,
 }
 
 /// How an open connection stands with us.
@@ -56,7 +60,8 @@ struct Held {
     peer: Arc<VerifiedPeer>,
     /// Keeps the peer in its trust's memory for as long as the connection lives.
     _live: LivePeer,
-    answer: Result<(), HandshakeError>,
+    /// In a box: there is one per connection, and hardly ever an error.
+    answer: Result<(), Box<HandshakeError>>,
 }
 
 impl Standing {
@@ -100,7 +105,7 @@ impl Standing {
     pub(super) fn audit(&self) -> &Audit {
         match &self.measure {
             Measure::Server(settings) => &settings.audit,
-            Measure::Client { .. } => Audit::OFF,
+            Measure::Client(_) => Audit::OFF,
         }
     }
 
@@ -114,7 +119,7 @@ impl Standing {
         }
         // Nothing has changed since the refusal: who goes on asking costs no verification.
         if self.refused.load(Ordering::Acquire) {
-            return self.held().answer.clone();
+            return self.held().answer();
         }
         if now.as_unix() <= self.deadline.load(Ordering::Acquire) {
             return Ok(());
@@ -189,7 +194,7 @@ impl Standing {
                 }
                 Ok(())
             }
-            Err(lost) => Err(lost),
+            Err(lost) => Err(Box::new(lost)),
         };
         // What the answer was given for comes last: who reads that it is known reads the answer too.
         let deadline = held.peer.deadline().as_unix();
@@ -199,7 +204,7 @@ impl Standing {
         self.policy.store(policy, Ordering::Release);
         self.generation
             .store(snapshot.generation(), Ordering::Release);
-        held.answer.clone()
+        held.answer()
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -226,11 +231,18 @@ impl Standing {
     }
 }
 
+impl Held {
+    fn answer(&self) -> Result<(), HandshakeError> {
+        self.answer.clone().map_err(|lost| *lost)
+    }
+}
+
 impl Measure {
     pub(super) fn judge(&self, peer: &VerifiedPeer) -> Result<(), HandshakeError> {
         match self {
             Self::Server(settings) => settings.admit(peer.identity()),
-            Self::Client { expected, name } => {
+            Self::Client(dialled) => {
+                let Dialled { expected, name } = &**dialled;
                 let peer = peer.identity();
                 let refused = |fault| Box::new(ChainError::of(peer, Role::Server, fault)).into();
                 expected.met_by(peer, name).map_err(refused)
@@ -241,14 +253,14 @@ impl Measure {
     pub(super) fn version(&self) -> u64 {
         match self {
             Self::Server(settings) => settings.authorizer.version(),
-            Self::Client { .. } => 0,
+            Self::Client(_) => 0,
         }
     }
 
     fn changes(&self) -> Option<watch::Receiver<u64>> {
         match self {
             Self::Server(settings) => settings.authorizer.changes(),
-            Self::Client { .. } => None,
+            Self::Client(_) => None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -49,6 +50,8 @@ where
     let mut server = Server {
         make_service: serve.make_service,
         forwarded: serve.forwarded,
+        #[cfg(feature = "tonic")]
+        for_tonic: serve.for_tonic,
         builder: settled(serve.http, &serve.options),
         established: Established::new(serve.options.connections),
         options: serve.options,
@@ -69,6 +72,8 @@ where
 struct Server<M> {
     make_service: M,
     forwarded: Forwarded,
+    #[cfg(feature = "tonic")]
+    for_tonic: bool,
     builder: HttpBuilder,
     established: Established,
     options: Options,
@@ -94,7 +99,9 @@ impl<M> Server<M> {
             peer,
             remote_addr,
             #[cfg(feature = "tonic")]
-            connect_info: crate::tonic::ConnectInfo::new(&stream),
+            connect_info: self
+                .for_tonic
+                .then(|| crate::tonic::ConnectInfo::new(&stream)),
         };
         debug!(
             network.peer.address = %remote_addr,
@@ -125,11 +132,16 @@ impl<M> Server<M> {
             .into_owned();
         // Of a short drain most is left for the end of what has begun.
         let first_request = FIRST_REQUEST.min(options.drain_deadline / 4);
-        let shutdown = shut_down(self.draining.subscribe(), Instant::now() + first_request);
-        let deadline = options.lost_peer_deadline;
-        let task = self.connections.spawn(run_connection(
-            http, connection, lifeline, deadline, shutdown,
-        ));
+        let ends = Ends {
+            lifeline,
+            deadline: options.lost_peer_deadline,
+            draining: self.draining.subscribe(),
+            first_request: Instant::now() + first_request,
+        };
+        // In a box: what a task is given and pins has its place twice there, and this is the most of it.
+        let task = self
+            .connections
+            .spawn(run_connection(Box::pin(http), connection, ends));
         self.established.begun(admitted, task);
     }
 
@@ -187,7 +199,7 @@ impl<M> Server<M> {
 }
 
 /// Until the server shuts down, and `first_request` has passed: told to end before its first byte, hyper drops a connection.
-async fn shut_down(mut draining: watch::Receiver<bool>, first_request: Instant) {
+async fn shut_down(draining: &mut watch::Receiver<bool>, first_request: Instant) {
     // An error says that the server is gone: nobody is left to serve for.
     if draining.wait_for(|draining| *draining).await.is_ok() {
         sleep_until(first_request).await;
@@ -213,23 +225,27 @@ fn settled(mut builder: HttpBuilder, options: &Options) -> HttpBuilder {
     builder
 }
 
-/// Serves one connection until it ends by itself, or has to.
-async fn run_connection<C>(
-    http: C,
-    connection: Connection,
+/// What may end a connection before it ends by itself.
+struct Ends {
     lifeline: Lifeline,
+    /// For the drain of a connection whose peer was lost.
     deadline: Duration,
-    shutdown: impl Future<Output = ()>,
-) where
+    draining: watch::Receiver<bool>,
+    /// Until when a connection may bring its first request to a server that shuts down.
+    first_request: Instant,
+}
+
+/// Serves one connection until it ends by itself, or has to.
+async fn run_connection<C>(mut http: Pin<Box<C>>, connection: Connection, mut ends: Ends)
+where
     C: GracefulConnection,
     C::Error: std::fmt::Display,
 {
-    tokio::pin!(http);
     let ended = tokio::select! {
         biased;
         ended = http.as_mut() => Some(ended),
-        () = leaving(&connection, &lifeline, deadline) => None,
-        () = shutdown => None,
+        () = leaving(&connection, &ends.lifeline, ends.deadline) => None,
+        () = shut_down(&mut ends.draining, ends.first_request) => None,
     };
     let ended = match ended {
         Some(ended) => ended,
@@ -238,7 +254,7 @@ async fn run_connection<C>(
             tokio::select! {
                 biased;
                 ended = http.as_mut() => ended,
-                cause = lifeline.over() => {
+                cause = ends.lifeline.over() => {
                     info!(mtls.peer_id = %connection.peer, mtls.cause = %cause, "connection cut");
                     return;
                 }
@@ -257,7 +273,8 @@ async fn leaving(connection: &Connection, lifeline: &Lifeline, deadline: Duratio
     told(connection, &cause);
     match cause {
         // Over HTTP/1.1 the next response says it. Only who asks nothing for so long is closed while idle.
-        Cause::Age if connection.peer.alpn() != Some(b"h2") => sleep(deadline / 2).await,
+        // In a box: else every connection has room for this timer as long as it lives.
+        Cause::Age if connection.peer.alpn() != Some(b"h2") => Box::pin(sleep(deadline / 2)).await,
         Cause::Age | Cause::Lost(_) => {}
         #[cfg(feature = "client")]
         Cause::Superseded => {}

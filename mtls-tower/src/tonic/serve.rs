@@ -25,19 +25,22 @@ pub fn serve<S>(
 where
     S: Clone + Send + 'static,
 {
-    serve_with(listener, tls, move |connection: &Connection| {
+    let mut serve = serve_with(listener, tls, move |connection: &Connection| {
         WithConnectInfo {
             inner: services.clone(),
             info: connection.connect_info.clone(),
         }
-    })
+    });
+    // It holds a copy of the client's chain, which nobody else's connections need.
+    serve.for_tonic = true;
+    serve
 }
 
 /// The service of one connection of [`serve`]: it gives requests the form in which tonic's services take them.
 #[derive(Debug, Clone)]
 pub struct WithConnectInfo<S> {
     inner: S,
-    info: ConnectInfo,
+    info: Option<ConnectInfo>,
 }
 
 impl<S, ResBody> Service<Request<Incoming>> for WithConnectInfo<S>
@@ -54,7 +57,9 @@ where
 
     fn call(&mut self, mut request: Request<Incoming>) -> S::Future {
         // The client itself is there already, and was checked.
-        self.info.add_addresses_and_chain(request.extensions_mut());
+        if let Some(info) = &self.info {
+            info.add_addresses_and_chain(request.extensions_mut());
+        }
         self.inner.call(request.map(Body::new))
     }
 }
