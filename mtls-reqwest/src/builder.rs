@@ -67,7 +67,8 @@ impl ClientBuilder {
 
     /// Speaks HTTP/1.1 alone. Default: HTTP/2 with servers that speak it, under the feature `http2`.
     ///
-    /// Over HTTP/1.1 a server's refusal arrives as such; over HTTP/2 it is now and then lost.
+    /// A server's refusal is told over either, and now and then lost inside hyper ([`explain`](crate::explain())): over
+    /// HTTP/1.1 more seldom than over HTTP/2.
     pub fn http1_only(mut self) -> Self {
         self.protocols = HTTP1;
         self

@@ -10,9 +10,11 @@ use mtls_core::{Alert, Chained, HandshakeError, Reason};
 ///
 /// In TLS 1.3 a client's handshake is done before the server has judged the client's certificate. A server that refuses
 /// it says so by an alert, which arrives instead of the first response: [`reqwest::Error::is_connect`] is then false, and
-/// this finds [`Explanation::RefusedByPeer`]. Now and then the alert is lost, over HTTP/2 by a race inside hyper, with any
-/// HTTP when the server closes its socket without waiting until the alert was read; what is left is
-/// [`Explanation::ClosedByPeer`], a possible refusal.
+/// this finds [`Explanation::RefusedByPeer`]. Now and then the alert is lost: by a race inside hyper, in which it is read
+/// before the request is there to fail of it, over HTTP/2 more often than over HTTP/1.1; and with any server that closes its
+/// socket without waiting until the alert was read. What is left is [`Explanation::ClosedByPeer`], a possible refusal. Very
+/// seldom the same race leaves a request without any answer: a timeout, of the request or by
+/// [`configure`](crate::ClientBuilder::configure), ends it.
 ///
 /// # Sending it again after a rotation
 ///

