@@ -5,8 +5,8 @@
 use std::convert::Infallible;
 use std::ops::Deref;
 
-use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
-use axum_core::response::{IntoResponse, Response};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 use mtls_core::{ForwardedIdentity, KubernetesServiceAccount, PeerInfo, SpiffeId};
