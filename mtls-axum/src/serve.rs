@@ -23,6 +23,26 @@ use tower_service::Service;
 ///
 /// Every request carries the connection's [`PeerInfo`](crate::PeerInfo), for [`Peer`](crate::Peer) and its kin, and
 /// `ConnectInfo<SocketAddr>`. `.await` it; it ends only by [`Serve::with_graceful_shutdown`].
+///
+/// A socket that is open already will do, such as one that systemd hands down: the example `axum_listener` takes it.
+///
+/// # WebSockets and other upgrades
+///
+/// A handler takes [`Peer`](crate::Peer) beside `WebSocketUpgrade`, over HTTP/1.1 and by HTTP/2's extended CONNECT (RFC 8441),
+/// which is on. Route both with `any`, and guard that by `any(handler).layer(require(..)?)`: axum's `route_layer` takes `any`
+/// for no route.
+///
+/// - The request that asks for an upgrade is a request like others: refused if its peer is let in no more, and rid of headers
+///   that tell of a client behind it.
+/// - A WebSocket whose peer is let in no more is cut at [`lost_peer_deadline`](Serve::lost_peer_deadline), be it idle or not;
+///   reading and writing fail. To say a farewell before, wait for `PeerInfo::lost` beside `recv`. What bounds a connection by
+///   time, [`max_age`](Serve::max_age) or the end of its peer's certificates, cuts it too, a deadline later.
+/// - What a layer decides ([`require`](crate::require()), [`authorize_requests`](crate::authorize_requests)), it decides once,
+///   when the upgrade is asked for: a rule that changes afterwards ends no WebSocket. Only the authorizer of the `ServerTls` does.
+/// - At shutdown one over HTTP/2 is waited for, up to [`drain_deadline`](Serve::drain_deadline). One over HTTP/1.1 is its
+///   handler's from the upgrade on: nobody waits for it, and no limit on connections counts it.
+///
+/// [`Listener`](crate::Listener) and [`make_service`](crate::make_service()) do the same, but for the shutdown, which is axum's.
 pub fn serve(listener: TcpListener, tls: impl Into<ServerNames>, router: Router) -> Serve {
     let make: MakeService = Box::new(move |connection| WithAddr {
         inner: router.clone(),
