@@ -104,7 +104,7 @@ pub use tls::{
     Alert, ClientTls, ClientTlsBuilder, ConfigError, DangerousClientTlsBuilder, Expectation,
     Forwarded, HandshakeError, NamelessSaid, NeedsAuthorizer, NeedsExpectation, Otherwise,
     PeerInfo, Resumption, ServerNames, ServerNamesBuilder, ServerTls, ServerTlsBuilder,
-    TlsVersions,
+    TlsFault, TlsVersions,
 };
 pub use verify::{
     ChainError, ChainFault, CrlFault, CrlRollback, CrlStatus, Presented, Revocation,
@@ -120,6 +120,7 @@ pub mod rustls {
     pub use ::rustls::*;
 
     use crate::snapshot::CredentialMaterial;
+    use crate::tls::TlsFault;
     pub use crate::tls::{ClientHandshake, ServerHandshake};
 
     /// Credentials whose private key is held elsewhere, in a KMS or a PKCS#11 token: the leaf, its intermediates, and
@@ -132,5 +133,11 @@ pub mod rustls {
         key: Arc<dyn sign::SigningKey>,
     ) -> CredentialMaterial {
         CredentialMaterial::with_signing_key(chain, key)
+    }
+
+    /// What rustls found, as our errors have it: for whoever takes it out of another crate's error.
+    #[must_use]
+    pub fn tls_fault(found: Error) -> TlsFault {
+        TlsFault::new(found)
     }
 }

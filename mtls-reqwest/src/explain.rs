@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::{fmt, io};
 
-use mtls_core::rustls::{Error as RustlsError, InvalidMessage};
+use mtls_core::rustls::{Error as RustlsError, InvalidMessage, tls_fault};
 use mtls_core::{Alert, Chained, HandshakeError, Reason};
 
 /// Says what a request failed of.
@@ -174,10 +174,10 @@ impl Explanation {
     }
 
     fn from_rustls(error: &RustlsError) -> Self {
-        let source = error.clone();
         if *error == RustlsError::InvalidMessage(InvalidMessage::InvalidContentType) {
             return Self::Plaintext;
         }
+        let source = tls_fault(error.clone());
         let error = if matches!(error, RustlsError::PeerIncompatible(_)) {
             HandshakeError::NoCommonParameters { source }
         } else {

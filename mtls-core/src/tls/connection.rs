@@ -16,7 +16,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::error::{Alert, HandshakeError};
+use super::error::{Alert, HandshakeError, TlsFault};
 use super::info::PeerInfo;
 use super::names::Under;
 use super::server::ServerSettings;
@@ -423,13 +423,13 @@ pub(super) fn from_rustls(
                 .collect(),
         },
         rustls::Error::PeerIncompatible(_) => HandshakeError::NoCommonParameters {
-            source: error.clone(),
+            source: TlsFault::new(error.clone()),
         },
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             HandshakeError::PlaintextPeer
         }
         _ => HandshakeError::Tls {
-            source: error.clone(),
+            source: TlsFault::new(error.clone()),
         },
     }
 }

@@ -30,7 +30,7 @@ pub enum ConfigError {
     ProviderUnsuitable {
         /// rustls' word.
         #[source]
-        source: rustls::Error,
+        source: TlsFault,
     },
     /// A server name was given twice.
     #[error("the server name `{name}` was given twice")]
@@ -118,7 +118,7 @@ pub enum HandshakeError {
     NoCommonParameters {
         /// rustls' word.
         #[source]
-        source: rustls::Error,
+        source: TlsFault,
     },
     /// The client sent no certificate.
     #[error(
@@ -180,7 +180,7 @@ pub enum HandshakeError {
     Tls {
         /// rustls' word.
         #[source]
-        source: rustls::Error,
+        source: TlsFault,
     },
     /// The client asked for a name that none of the server's identities has, or for none.
     #[error(
@@ -315,6 +315,18 @@ impl HandshakeError {
             }
             cause.downcast_ref()
         })
+    }
+}
+
+/// What rustls found, in its own words. Which kind of thing it is, [`HandshakeError::reason`] says.
+// Ours, and closed: a major of rustls is none of ours because of a word.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub struct TlsFault(rustls::Error);
+
+impl TlsFault {
+    pub(crate) fn new(found: rustls::Error) -> Self {
+        Self(found)
     }
 }
 

@@ -19,7 +19,7 @@ pub use client::{
     ClientHandshake, ClientTls, ClientTlsBuilder, DangerousClientTlsBuilder, NeedsExpectation,
 };
 pub use connection::ServerHandshake;
-pub use error::{Alert, ConfigError, HandshakeError};
+pub use error::{Alert, ConfigError, HandshakeError, TlsFault};
 pub use expected::Expectation;
 pub use forwarded::Forwarded;
 pub use info::PeerInfo;

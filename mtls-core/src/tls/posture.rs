@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::{SupportedProtocolVersion, version};
 
-use super::error::ConfigError;
+use super::error::{ConfigError, TlsFault};
 
 /// Which versions of TLS are spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,6 +31,7 @@ impl TlsVersions {
         rustls::ServerConfig::builder_with_provider(Arc::clone(provider))
             .with_protocol_versions(self.enabled())
             .map(drop)
+            .map_err(TlsFault::new)
             .map_err(|source| ConfigError::ProviderUnsuitable { source })
     }
 }
