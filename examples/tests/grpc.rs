@@ -62,7 +62,12 @@ async fn run(program: &str, arguments: &[&str]) -> Said {
 
 async fn call(server: &Server, dir: &Path) -> Said {
     let url = format!("https://{}", server.addr);
-    let arguments = ["call", dir.to_str().unwrap(), &url];
+    let arguments = [
+        "call",
+        dir.to_str().unwrap(),
+        &url,
+        "spiffe://example.org/api",
+    ];
     run(env!("CARGO_BIN_EXE_grpc"), &arguments).await
 }
 
@@ -74,7 +79,7 @@ async fn the_client_is_answered_and_says_who_answered() {
     let server = Server::start(mount.path(), &["--allow", &ca.spiffe_id("/web")]).await;
     let said = call(&server, web.path()).await;
     assert!(said.success, "{said:?}");
-    assert!(said.stdout.contains("status: SERVING"), "{said:?}");
+    assert!(said.stdout.contains("\nSERVING\n"), "{said:?}");
     assert!(said.stdout.contains(&api.serial()), "{said:?}");
 }
 

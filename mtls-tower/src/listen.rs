@@ -11,6 +11,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 /// (`net.core.somaxconn`). `TcpListener::bind` has room for 1024: when all of a fleet connects anew at once, the system drops
 /// whom there is no room for, and each tries again after a second.
 ///
+/// Whatever serves takes any `TcpListener`. One that a service manager has opened (systemd's socket activation) comes from a
+/// crate such as `listenfd` as one of `std`, and goes by `set_nonblocking(true)` and `TcpListener::from_std`; its backlog is
+/// what the manager said (`Backlog=`).
+///
 /// # Errors
 ///
 /// The operating system's: nobody of that name, or the address is in use, or not ours.
