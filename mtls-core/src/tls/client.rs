@@ -11,9 +11,9 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 use rustls_pki_types::ServerName;
 
-use super::connection::{from_io, from_rustls, presented};
 use super::error::{ConfigError, HandshakeError};
 use super::expected::{Destination, Expectation, Expected, naming_a_service};
+use super::explain::{from_io, from_rustls, presented};
 use super::info::PeerInfo;
 use super::posture::{TlsVersions, http_alpn};
 use super::server::check_role;

@@ -4,6 +4,7 @@ mod client;
 mod connection;
 mod error;
 mod expected;
+mod explain;
 mod forwarded;
 mod info;
 mod names;

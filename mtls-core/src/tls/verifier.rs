@@ -12,9 +12,9 @@ use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::connection::presented;
 use super::error::HandshakeError;
 use super::expected::Expected;
+use super::explain::presented;
 use super::tickets::Tickets;
 use crate::identity::{PeerIdentity, Timestamp};
 use crate::snapshot::{Current, Snapshot};
