@@ -23,6 +23,7 @@
 //! - **Files**: [`CredentialFiles`] says which; [`SourceBuilder`] how they are read and verified.
 //! - **Who may connect**: [`Policy`], a value; [`AccessPolicy`], many rules; or an [`Authorizer`] of your own.
 //! - **Who may make which request**: [`RequestPolicy`].
+//! - **Clients without a certificate**: [`ServerTlsBuilder::client_certificates`] and [`Client`].
 //! - **A peer was refused**: [`HandshakeError::remedy`], and the stable [`Reason`].
 //! - **Who was let in, and who was not**: [`ServerTlsBuilder::audit`] and [`JsonLines`].
 //! - **Several identities on one server**: [`ServerNames`], by the name that a client asks for.
@@ -101,10 +102,11 @@ pub use snapshot::{
     TrustMaterial,
 };
 pub use tls::{
-    Alert, ClientTls, ClientTlsBuilder, ConfigError, DangerousClientTlsBuilder, Expectation,
-    Forwarded, HandshakeError, NamelessSaid, NeedsAuthorizer, NeedsExpectation, Otherwise,
-    PeerInfo, Resumption, ServerNames, ServerNamesBuilder, ServerTls, ServerTlsBuilder,
-    TlsFault, TlsVersions,
+    Alert, AnonymousBy, AnonymousClient, Client, ClientCertificates, ClientRef, ClientTls,
+    ClientTlsBuilder, ConfigError, DangerousClientTlsBuilder, Expectation, Forwarded,
+    HandshakeError, NamelessSaid, NeedsAuthorizer, NeedsExpectation, Otherwise, PeerInfo,
+    Resumption, ServerNames, ServerNamesBuilder, ServerTls, ServerTlsBuilder, TlsFault,
+    TlsVersions,
 };
 pub use verify::{
     ChainError, ChainFault, CrlFault, CrlRollback, CrlStatus, Presented, Revocation,

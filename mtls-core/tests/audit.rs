@@ -361,3 +361,35 @@ fn the_thread_ends_with_its_observer() {
     // Its writer went with it.
     assert!(ended.recv().is_err());
 }
+
+#[test]
+fn an_anonymous_client_is_told_as_one_without_a_peer() {
+    let ca = TestCa::new("example.org");
+    let server = ServerTls::builder(&ca.source(&ca.issue("/api")))
+        .authorize(Policy::any_verified_peer())
+        .build()
+        .unwrap();
+    let from = Some("192.0.2.7:4711".parse().unwrap());
+    let client = server.plaintext_client(ConnectionFacts::new(from));
+    let written = Shared::default();
+    let lines = JsonLines::start(written.clone()).unwrap();
+    lines.observe(&AuditEvent::handshake_allowed(&client));
+    let request = AuditRequest::new("GET", "/orders");
+    lines.observe(&AuditEvent::request(&client, request).no_peer());
+    drop(lines);
+    let text = written.text();
+    let (allowed, denied) = text.split_once('\n').unwrap();
+    for said in [
+        r#""stage":"handshake","outcome":"allow""#,
+        r#""remote_addr":"192.0.2.7:4711","anonymous":"plaintext"}"#,
+    ] {
+        assert!(allowed.contains(said), "{allowed}");
+    }
+    for said in [
+        r#""stage":"request","outcome":"deny""#,
+        r#""anonymous":"plaintext","reason":"no_peer_certificate""#,
+    ] {
+        assert!(denied.contains(said), "{denied}");
+    }
+    assert!(!text.contains("\"peer\""), "{text}");
+}

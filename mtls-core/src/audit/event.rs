@@ -10,7 +10,7 @@ use crate::clock;
 use crate::identity::{ForwardedError, ForwardedIdentity, PeerIdentity};
 use crate::policy::Denial;
 use crate::reason::Reason;
-use crate::tls::{HandshakeError, PeerInfo};
+use crate::tls::{AnonymousBy, ClientRef, HandshakeError};
 use crate::verify::Presented;
 
 /// One decision about one peer: it was let in, or it was not, and why.
@@ -72,6 +72,8 @@ pub enum AuditOutcome {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum AuditSubject<'a> {
+    /// A client without a certificate, where one may be let in.
+    Anonymous(AnonymousBy),
     /// Nothing is known: no certificate was presented, or none could be.
     Nobody,
     /// A verified peer that has proven to hold its key.
@@ -178,10 +180,17 @@ impl<'a> AuditEvent<'a> {
         }
     }
 
-    fn of_peer(stage: AuditStage, peer: &'a PeerInfo) -> Self {
-        let judged = Some(peer.judged_under());
-        let mut event = Self::new(stage, peer.connection(), judged);
-        event.who = AuditSubject::Peer(peer.identity());
+    fn of(stage: AuditStage, client: ClientRef<'a>) -> Self {
+        let (who, judged) = match client {
+            ClientRef::Peer(peer) => {
+                let who = AuditSubject::Peer(peer.identity());
+                (who, Some(peer.judged_under()))
+            }
+            // Of whom neither trust nor policy were asked.
+            ClientRef::Anonymous(client) => (AuditSubject::Anonymous(client.by()), None),
+        };
+        let mut event = Self::new(stage, client.connection(), judged);
+        event.who = who;
         event
     }
 
@@ -192,10 +201,10 @@ impl<'a> AuditEvent<'a> {
         self
     }
 
-    /// The handshake is done, and the peer is in.
+    /// The handshake is done, and the client is in; in plaintext, where there is none, its first byte was.
     #[must_use]
-    pub fn handshake_allowed(peer: &'a PeerInfo) -> Self {
-        Self::of_peer(AuditStage::Handshake, peer)
+    pub fn handshake_allowed(client: impl Into<ClientRef<'a>>) -> Self {
+        Self::of(AuditStage::Handshake, client.into())
     }
 
     /// The handshake failed. `judged` is what it was judged by, if it came as far.
@@ -221,18 +230,18 @@ impl<'a> AuditEvent<'a> {
         event.denied(Reason::HandshakePanicked, None)
     }
 
-    /// A request of this peer was let through.
+    /// A request of this client was let through.
     #[must_use]
-    pub fn request(peer: &'a PeerInfo, request: AuditRequest<'a>) -> Self {
-        let mut event = Self::of_peer(AuditStage::Request, peer);
+    pub fn request(client: impl Into<ClientRef<'a>>, request: AuditRequest<'a>) -> Self {
+        let mut event = Self::of(AuditStage::Request, client.into());
         event.request = Some(request);
         event
     }
 
-    /// An open connection is ended, because its peer would not be let in now.
+    /// An open connection is ended, because its client would not be let in now.
     #[must_use]
-    pub fn connection_lost(peer: &'a PeerInfo, why: &'a HandshakeError) -> Self {
-        Self::of_peer(AuditStage::Connection, peer).lost(why)
+    pub fn connection_lost(client: impl Into<ClientRef<'a>>, why: &'a HandshakeError) -> Self {
+        Self::of(AuditStage::Connection, client.into()).lost(why)
     }
 
     /// It was not: a new handshake of this peer would be refused.
@@ -249,6 +258,12 @@ impl<'a> AuditEvent<'a> {
     pub fn not_authorized(mut self, denial: &'a Denial) -> Self {
         self.rule = Some(denial.expectation());
         self.denied(Reason::NotAuthorized, Some(denial))
+    }
+
+    /// It was not: who asks is anonymous, and may not.
+    #[must_use]
+    pub fn no_peer(self) -> Self {
+        self.denied(Reason::NoPeerCertificate, None)
     }
 
     /// It was not: who stands behind the proxy cannot be told.

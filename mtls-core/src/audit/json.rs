@@ -20,6 +20,8 @@ pub(super) fn line(event: &AuditEvent<'_>) -> String {
     object.maybe("remote_addr", event.remote_addr.as_ref());
     match event.who {
         AuditSubject::Nobody => {}
+        // Nor is there a peer.
+        AuditSubject::Anonymous(by) => object.text("anonymous", by.as_str()),
         AuditSubject::Peer(peer) => {
             let mut who = Object::begin();
             who.text("name", peer);

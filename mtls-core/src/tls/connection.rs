@@ -16,6 +16,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use super::anonymous::{AnonymousClient, Client, ClientCertificates};
 use super::error::HandshakeError;
 use super::explain::{alert_for, from_io, from_rustls};
 use super::info::PeerInfo;
@@ -119,6 +120,32 @@ impl ServerHandshake {
             generation: self.generation(),
             policy_version: self.connection.policy,
         }
+    }
+
+    /// Who the client is, once `tls` has completed its handshake with this config; where certificates are optional, it may
+    /// be nobody.
+    ///
+    /// # Errors
+    ///
+    /// The handshake is not done; or no chain was verified and proven in it, and one is required.
+    pub fn established_client(&self, tls: &ServerConnection) -> Result<Client, HandshakeError> {
+        // Whatever was presented counts: nobody who was refused, or is halfway proven, becomes anonymous.
+        let presented_none = tls.peer_certificates().is_none()
+            && matches!(
+                &*self.connection.progress(),
+                Progress::Nothing | Progress::Offered(_)
+            );
+        let full = matches!(
+            tls.handshake_kind(),
+            Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest)
+        );
+        if self.connection.is_optional() && presented_none && full && !tls.is_handshaking() {
+            let (facts, audit) = (self.connection.facts, &self.connection.settings.audit);
+            let name = tls.server_name();
+            let client = AnonymousClient::by_tls(facts, audit.clone(), tls, name);
+            return Ok(Client::Anonymous(client));
+        }
+        self.established(tls).map(Client::Peer)
     }
 
     /// Who the client is, once `tls` has completed its handshake with this config.
@@ -251,6 +278,13 @@ impl Connection {
         config
     }
 
+    fn is_optional(&self) -> bool {
+        match self.settings.client_certificates {
+            ClientCertificates::Required => false,
+            ClientCertificates::Optional => true,
+        }
+    }
+
     fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -317,7 +351,10 @@ impl StoresServerSessions for ConnectionSessions {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
         // A session that nobody has proven is nobody's, and none is kept for an anonymous client.
         let peer = match &*self.connection.progress() {
-            Progress::Proven(peer) | Progress::Offered(peer) => Arc::clone(peer),
+            Progress::Proven(peer) => Arc::clone(peer),
+            // Offered in vain, perhaps, to a client that then presented no certificate.
+            Progress::Offered(peer) if carries(&value, peer) => Arc::clone(peer),
+            Progress::Offered(_) => return false,
             Progress::Nothing | Progress::Presented(_) | Progress::Refused(_) => return false,
         };
         // A session carries its chain, whose size is the peer's choice: thousands of 64 KiB each would be its lever.
@@ -343,7 +380,7 @@ impl StoresServerSessions for ConnectionSessions {
 
 impl ClientCertVerifier for Connection {
     fn client_auth_mandatory(&self) -> bool {
-        true
+        !self.is_optional()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -398,4 +435,15 @@ impl ClientCertVerifier for Connection {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.snapshot.trust().algorithms().supported_schemes()
     }
+}
+
+/// Whether a session, as rustls writes it, is one of this peer: rustls keeps the client's chain in it.
+fn carries(session: &[u8], peer: &VerifiedPeer) -> bool {
+    let leaf = peer.identity().chain().first();
+    leaf.is_some_and(|leaf| {
+        !leaf.is_empty()
+            && session
+                .windows(leaf.len())
+                .any(|part| part == leaf.as_ref())
+    })
 }

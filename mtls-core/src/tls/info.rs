@@ -217,7 +217,7 @@ impl fmt::Debug for PeerInfo {
     }
 }
 
-fn version(version: Option<ProtocolVersion>) -> &'static str {
+pub(super) fn version(version: Option<ProtocolVersion>) -> &'static str {
     match version {
         Some(ProtocolVersion::TLSv1_3) => "1.3",
         Some(ProtocolVersion::TLSv1_2) => "1.2",

@@ -1,5 +1,6 @@
 //! rustls configs, and what became of the handshakes made with them.
 
+mod anonymous;
 mod client;
 mod connection;
 mod error;
@@ -16,6 +17,7 @@ mod standing;
 mod tickets;
 mod verifier;
 
+pub use anonymous::{AnonymousBy, AnonymousClient, Client, ClientCertificates, ClientRef};
 pub use client::{
     ClientHandshake, ClientTls, ClientTlsBuilder, DangerousClientTlsBuilder, NeedsExpectation,
 };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::anonymous::{AnonymousClient, ClientCertificates};
 use super::connection::ServerHandshake;
 use super::error::{ConfigError, HandshakeError};
 use super::posture::{TlsVersions, http_alpn};
@@ -49,6 +50,7 @@ pub struct ServerTls {
 #[derive(Debug)]
 pub(crate) struct ServerSettings {
     pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) client_certificates: ClientCertificates,
     pub(crate) alpn: Vec<Vec<u8>>,
     pub(crate) versions: TlsVersions,
     pub(crate) resumption: Resumption,
@@ -79,6 +81,7 @@ impl ServerTls {
         ServerTlsBuilder {
             source: source.clone(),
             authorizer: NeedsAuthorizer(()),
+            client_certificates: ClientCertificates::default(),
             alpn: http_alpn(),
             versions: TlsVersions::default(),
             resumption: Resumption::default(),
@@ -131,6 +134,18 @@ impl ServerTls {
         known.sessions.clone().filter(|_| is_its_own)
     }
 
+    /// Whether its clients have to present a certificate.
+    #[must_use]
+    pub fn client_certificates(&self) -> ClientCertificates {
+        self.settings.client_certificates
+    }
+
+    /// Who a client is that has spoken plaintext to a listener which takes that by choice, beside this TLS: nobody.
+    #[must_use]
+    pub fn plaintext_client(&self, connection: ConnectionFacts) -> AnonymousClient {
+        AnonymousClient::by_plaintext(connection, self.audit().clone())
+    }
+
     /// Whom its decisions are told to.
     #[must_use]
     pub fn audit(&self) -> &Audit {
@@ -177,6 +192,7 @@ pub struct NeedsAuthorizer(());
 pub struct ServerTlsBuilder<A> {
     source: CredentialSource,
     authorizer: A,
+    client_certificates: ClientCertificates,
     alpn: Vec<Vec<u8>>,
     versions: TlsVersions,
     resumption: Resumption,
@@ -189,6 +205,7 @@ impl ServerTlsBuilder<NeedsAuthorizer> {
         ServerTlsBuilder {
             source: self.source,
             authorizer: Arc::new(authorizer),
+            client_certificates: self.client_certificates,
             alpn: self.alpn,
             versions: self.versions,
             resumption: self.resumption,
@@ -198,6 +215,16 @@ impl ServerTlsBuilder<NeedsAuthorizer> {
 }
 
 impl<A> ServerTlsBuilder<A> {
+    /// Whether clients have to present a certificate. Default: [`ClientCertificates::Required`].
+    ///
+    /// Where it is optional, a client without one is a [`Client::Anonymous`](crate::Client::Anonymous), whom no authorizer has
+    /// let in: guard what it must not reach by `require`, by a [`RequestPolicy`](crate::RequestPolicy), or by taking the peer
+    /// in a handler's arguments.
+    pub fn client_certificates(mut self, mode: ClientCertificates) -> Self {
+        self.client_certificates = mode;
+        self
+    }
+
     /// The application protocols (ALPN, RFC 7301), the most wanted first. Default: `h2`, then `http/1.1`. Offer only what
     /// the server behind it speaks; none at all accepts every client.
     pub fn alpn(mut self, protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
@@ -243,6 +270,7 @@ impl ServerTlsBuilder<Arc<dyn Authorizer>> {
         check_role(&snapshot, Role::Server)?;
         let settings = ServerSettings {
             authorizer: self.authorizer,
+            client_certificates: self.client_certificates,
             alpn: self.alpn,
             versions: self.versions,
             resumption: self.resumption,
