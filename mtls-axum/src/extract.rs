@@ -9,14 +9,15 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
-use mtls_core::{ForwardedIdentity, KubernetesServiceAccount, PeerInfo, SpiffeId};
+use mtls_core::{AnonymousClient, ForwardedIdentity, KubernetesServiceAccount, PeerInfo, SpiffeId};
 use tracing::error;
 
-use crate::listener::connected_peer;
+use crate::listener::{connected_anonymous, connected_peer};
 
 /// The peer of the connection that a request came by.
 ///
-/// A request without a peer is answered with 401 Unauthorized. If that happens to every request, the router is not
+/// A request without a peer is answered with 401 Unauthorized. Where client certificates are optional, `Option<Peer>` takes
+/// those too, and [`Anonymous`] tells how they came. If 401 happens to every request, the router is not
 /// served by [`serve`](crate::serve()), nor by axum's own through [`make_service`](crate::make_service()).
 ///
 /// ```
@@ -101,10 +102,78 @@ impl Deref for ForwardedPeer {
     }
 }
 
+/// The client of a request that came without a certificate, where that is optional: how it came, and no identity.
+///
+/// A request of a peer is answered with 403 Forbidden. Take an `Option` beside an `Option<Peer>` where both may come.
+///
+/// ```
+/// # use mtls_axum::{Anonymous, Peer};
+/// async fn greet(peer: Option<Peer>, client: Option<Anonymous>) -> String {
+///     match (peer, client) {
+///         (Some(Peer(peer)), _) => format!("hello {peer}"),
+///         (None, Some(Anonymous(client))) => format!("hello {client}"),
+///         (None, None) => "hello".into(),
+///     }
+/// }
+/// # let _ = axum::Router::<()>::new().route("/", axum::routing::get(greet));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Anonymous(pub AnonymousClient);
+
+/// The client of a request is not anonymous, or the request came by no server of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotAnonymous;
+
+impl IntoResponse for NotAnonymous {
+    fn into_response(self) -> Response {
+        StatusCode::FORBIDDEN.into_response()
+    }
+}
+
+impl std::fmt::Display for NotAnonymous {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the client is not anonymous")
+    }
+}
+
+impl std::error::Error for NotAnonymous {}
+
+fn anonymous(parts: &Parts) -> Option<&AnonymousClient> {
+    let known = parts.extensions.get();
+    known.or_else(|| connected_anonymous(&parts.extensions))
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Anonymous {
+    type Rejection = NotAnonymous;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotAnonymous> {
+        anonymous(parts).cloned().map(Self).ok_or(NotAnonymous)
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Anonymous {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(anonymous(parts).cloned().map(Self))
+    }
+}
+
+impl Deref for Anonymous {
+    type Target = AnonymousClient;
+
+    fn deref(&self) -> &AnonymousClient {
+        &self.0
+    }
+}
+
 /// Why there is no peer, or no identity of the kind that a handler wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoPeer {
+    /// The client has presented no certificate, where that is optional.
+    Anonymous,
     /// The request did not come by mutual TLS.
     NotMutualTls,
     /// The peer is known, and has no identity of this kind.
@@ -117,7 +186,7 @@ pub enum NoPeer {
 impl IntoResponse for NoPeer {
     fn into_response(self) -> Response {
         match self {
-            Self::NotMutualTls => StatusCode::UNAUTHORIZED.into_response(),
+            Self::Anonymous | Self::NotMutualTls => StatusCode::UNAUTHORIZED.into_response(),
             Self::OtherKind { .. } => StatusCode::FORBIDDEN.into_response(),
         }
     }
@@ -126,6 +195,7 @@ impl IntoResponse for NoPeer {
 impl std::fmt::Display for NoPeer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Anonymous => f.write_str("the client has presented no certificate"),
             Self::NotMutualTls => f.write_str("the request did not come by mutual TLS"),
             Self::OtherKind { wanted } => write!(f, "the peer has no {wanted}"),
         }
@@ -141,7 +211,10 @@ fn peer(parts: &Parts) -> Option<&PeerInfo> {
 
 fn required(parts: &Parts) -> Result<&PeerInfo, NoPeer> {
     peer(parts).ok_or_else(|| {
-        // Behind `mtls_axum::serve` and `mtls_axum::Listener` every request has one.
+        if anonymous(parts).is_some() {
+            return NoPeer::Anonymous;
+        }
+        // Behind `mtls_axum::serve` and `mtls_axum::Listener` every request has one or the other.
         error!("a handler wants a peer, and its router is not served by mutual TLS");
         NoPeer::NotMutualTls
     })

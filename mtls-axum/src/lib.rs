@@ -30,6 +30,12 @@
 //! to everyone; `Router::layer` runs it for all. [`authorize_requests`] decides by rules over peers and requests, which
 //! may come from a file.
 //!
+//! # Clients without a certificate
+//!
+//! A server whose [`ServerTls`](mtls_core::ServerTls) says that certificates are optional serves them too. `Option<Peer>` is
+//! `None` for such a client, [`Anonymous`] tells how it came, and a handler that takes a [`Peer`] refuses it with 401, as
+//! [`require`] does.
+//!
 //! # Behind `axum::serve`
 //!
 //! Where a program has to be served by axum's own `serve`, [`Listener`] takes the place of its `TcpListener`, and
@@ -59,7 +65,9 @@ mod listener;
 mod require;
 mod serve;
 
-pub use extract::{ForwardedPeer, NoForwarded, NoPeer, Peer, PeerSpiffeId, ServiceAccount};
+pub use extract::{
+    Anonymous, ForwardedPeer, NoForwarded, NoPeer, NotAnonymous, Peer, PeerSpiffeId, ServiceAccount,
+};
 pub use listener::{
     ConnectedPeer, Listener, MakeService, PeerResponse, PeerService, PeerStream, make_service,
 };

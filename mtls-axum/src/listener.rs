@@ -15,7 +15,7 @@ use axum::extract::ConnectInfo;
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use http::{Extensions, Request, Response};
-use mtls_core::{Forwarded, PeerInfo, ServerNames};
+use mtls_core::{AnonymousClient, Client, Forwarded, PeerInfo, ServerNames};
 use mtls_tower::{
     FirstBytes, Guard, GuardLayer, Guarded, GuardedBody, Limits, MtlsListener, ProxyProtocol,
     ServerStream,
@@ -119,7 +119,7 @@ impl axum::serve::Listener for Listener {
 #[non_exhaustive]
 pub struct ConnectedPeer {
     /// The client.
-    pub peer: PeerInfo,
+    pub client: Client,
     /// The address that it connected from.
     pub remote_addr: SocketAddr,
 }
@@ -127,19 +127,32 @@ pub struct ConnectedPeer {
 impl Connected<IncomingStream<'_, Listener>> for ConnectedPeer {
     fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
         Self {
-            peer: stream.io().get_ref().peer().clone(),
+            client: stream.io().get_ref().client().clone(),
             remote_addr: *stream.remote_addr(),
         }
     }
 }
 
+impl ConnectedPeer {
+    /// The verified peer. There always is one where the [`ServerTls`] requires certificates, which is its default.
+    #[must_use]
+    pub fn peer(&self) -> Option<&PeerInfo> {
+        self.client.peer()
+    }
+}
+
 pub(crate) fn connected_peer(extensions: &Extensions) -> Option<&PeerInfo> {
     let info: Option<&ConnectInfo<ConnectedPeer>> = extensions.get();
-    info.map(|ConnectInfo(connected)| &connected.peer)
+    info.and_then(|ConnectInfo(connected)| connected.peer())
+}
+
+pub(crate) fn connected_anonymous(extensions: &Extensions) -> Option<&AnonymousClient> {
+    let info: Option<&ConnectInfo<ConnectedPeer>> = extensions.get();
+    info.and_then(|ConnectInfo(connected)| connected.client.anonymous())
 }
 
 /// Makes a router serve the connections of a [`Listener`] as [`serve`](crate::serve()) would: each request carries the
-/// connection's [`PeerInfo`] and `ConnectInfo<SocketAddr>`, and is refused if its client would no longer be let in.
+/// connection's [`PeerInfo`], or its [`AnonymousClient`], and `ConnectInfo<SocketAddr>`, and is refused if its client would no longer be let in.
 pub fn make_service(router: Router) -> MakeService {
     MakeService {
         router,

@@ -4,11 +4,12 @@
 
 mod common;
 
-use axum::Router;
 use axum::routing::get;
+use axum::{Extension, Router};
 use common::{ask, istio, linkerd, plain};
 use http::StatusCode;
-use mtls_axum::{NoPeer, Peer, PeerSpiffeId, ServiceAccount, as_peer};
+use mtls_axum::{Anonymous, NoPeer, Peer, PeerSpiffeId, ServiceAccount, as_peer};
+use mtls_core::ConnectionFacts;
 use mtls_core::testing::{Issued, TestCa};
 
 fn app() -> Router {
@@ -26,6 +27,14 @@ fn app() -> Router {
             get(|PeerSpiffeId(id): PeerSpiffeId| async move { id.to_string() }),
         )
         .route("/account", get(account))
+        .route(
+            "/anonymous",
+            get(|Anonymous(client): Anonymous| async move { client.to_string() }),
+        )
+        .route(
+            "/maybe/anonymous",
+            get(|client: Option<Anonymous>| async move { said(client.map(|c| c.to_string())) }),
+        )
         .route(
             "/maybe/peer",
             get(|peer: Option<Peer>| async move { said(peer.map(|p| p.to_string())) }),
@@ -123,6 +132,33 @@ async fn without_mutual_tls_there_is_no_peer() {
     }
     let why = "the request did not come by mutual TLS";
     assert_eq!(ask(&app, "/refused").await, ok(why));
+}
+
+#[tokio::test]
+async fn an_anonymous_client_is_no_peer_and_tells_how_it_came() {
+    let ca = TestCa::new("example.org");
+    let client = common::server(&ca).plaintext_client(ConnectionFacts::new(None));
+    let anonymous = app().layer(Extension(client));
+    for path in ["/peer", "/peer/serial", "/spiffe", "/account"] {
+        let answer = ask(&anonymous, path).await;
+        assert_eq!(answer, refused(StatusCode::UNAUTHORIZED));
+    }
+    assert_eq!(ask(&anonymous, "/maybe/peer").await, ok("nobody"));
+    let how = "an anonymous client in plaintext";
+    assert_eq!(ask(&anonymous, "/anonymous").await, ok(how));
+    assert_eq!(ask(&anonymous, "/maybe/anonymous").await, ok(how));
+    let why = "the client has presented no certificate";
+    assert_eq!(ask(&anonymous, "/refused").await, ok(why));
+}
+
+#[tokio::test]
+async fn a_peer_is_not_anonymous() {
+    let app = asked_by(istio);
+    assert_eq!(
+        ask(&app, "/anonymous").await,
+        refused(StatusCode::FORBIDDEN)
+    );
+    assert_eq!(ask(&app, "/maybe/anonymous").await, ok("nobody"));
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ async fn address(ConnectInfo(addr): ConnectInfo<SocketAddr>) -> String {
 }
 
 async fn info(ConnectInfo(connected): ConnectInfo<ConnectedPeer>) -> String {
-    format!("{} at {}", connected.peer, connected.remote_addr.ip())
+    format!("{} at {}", connected.client, connected.remote_addr.ip())
 }
 
 fn routes() -> Router {

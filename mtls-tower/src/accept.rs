@@ -155,7 +155,7 @@ impl Acceptor {
         // INVARIANT: from here to the return nothing waits, so that no handshake is told of and then given up.
         let Begun { audit, judged } = begun;
         audit.record(|| match &done {
-            Ok(stream) => AuditEvent::handshake_allowed(stream.peer()),
+            Ok(stream) => AuditEvent::handshake_allowed(stream.client()),
             Err((why, _)) => AuditEvent::handshake_refused(connection, judged, why),
         });
         done
@@ -246,10 +246,10 @@ fn established<IO>(
     handshake: &ServerHandshake,
     tls: tokio_rustls::server::TlsStream<IO>,
 ) -> Result<ServerStream<IO>, (HandshakeError, Option<IO>)> {
-    let peer = handshake
-        .established(tls.get_ref().1)
+    let client = handshake
+        .established_client(tls.get_ref().1)
         .map_err(|error| (error, None))?;
-    Ok(ServerStream::new(tls, peer))
+    Ok(ServerStream::new(tls, client))
 }
 
 /// Refusals that linger at a time; beyond, a refused client is simply cut off.

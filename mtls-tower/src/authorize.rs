@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{Extensions, Request, Response, StatusCode, Uri};
 use mtls_core::{
-    Authorizer, Denial, HandshakeError, PeerInfo, Reason, RequestAuthorizer, RequestFacts,
+    Authorizer, Client, Denial, HandshakeError, PeerInfo, Reason, RequestAuthorizer, RequestFacts,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -116,10 +116,10 @@ pub enum Denied {
         why: HandshakeError,
     },
     /// The request is for a host that another identity of this server answers for, or nobody: see
-    /// [`PeerInfo::answers_for`].
+    /// [`Client::answers_for`].
     Misdirected {
         /// Who sent it.
-        peer: PeerInfo,
+        client: Client,
     },
     /// There is no peer.
     NoPeer,
@@ -217,23 +217,23 @@ fn facts<B>(request: &Request<B>, original: OriginalUri) -> RequestFacts<'_> {
 }
 
 /// The refusal of a request for a host that the identity of its connection does not answer for.
-pub(crate) fn misdirected<B>(request: &Request<B>, peer: &PeerInfo) -> Option<Denied> {
+pub(crate) fn misdirected<B>(request: &Request<B>, client: &Client) -> Option<Denied> {
     let authority = request.uri().authority().map(|it| it.as_str().as_bytes());
     let hosts = request.headers().get_all(HOST);
     let hosts = hosts.iter().map(HeaderValue::as_bytes);
-    if peer.answers_for(authority.into_iter().chain(hosts)) {
+    if client.answers_for(authority.into_iter().chain(hosts)) {
         return None;
     }
     debug!(
-        mtls.peer_id = %peer,
+        mtls.peer_id = %client,
         mtls.reason = Reason::Misdirected.as_str(),
-        tls.client.server_name = peer.server_name(),
+        tls.client.server_name = client.server_name(),
         "request refused: the identity of its connection does not answer for its host"
     );
-    let audit = peer.audit();
-    audit.record(|| audit::of(request, peer).misdirected());
-    let peer = peer.clone();
-    Some(Denied::Misdirected { peer })
+    let audit = client.audit();
+    audit.record(|| audit::of(request, client.into()).misdirected());
+    let client = client.clone();
+    Some(Denied::Misdirected { client })
 }
 
 pub(crate) fn refusal<ReqBody, ResBody: Default>(

@@ -78,7 +78,7 @@ where
             Err(why) => {
                 if let Some(peer) = &peer {
                     let audit = peer.audit();
-                    audit.record(|| audit::of(&request, peer).malformed(&why));
+                    audit.record(|| audit::of(&request, peer.into()).malformed(&why));
                 }
                 ResponseFuture::refused(refusal(&request, why))
             }
@@ -119,7 +119,7 @@ pub(crate) fn take<B>(
     }
 }
 
-fn strip(headers: &mut HeaderMap) {
+pub(crate) fn strip(headers: &mut HeaderMap) {
     let is_ours = |name: &&HeaderName| Forwarded::is_header(name.as_str());
     // Most requests have none, and then nothing is moved.
     let found: Vec<_> = headers.keys().filter(is_ours).cloned().collect();

@@ -8,12 +8,13 @@ use std::time::Duration;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
-use mtls_core::{Forwarded, PeerInfo};
+use mtls_core::{Client, Forwarded};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::debug;
 
+use crate::admission::{Admission, introduce};
 use crate::authorize::{Denied, misdirected, refusal};
 use crate::lifeline::{Ending, Lifeline};
 use crate::stream::ServerStream;
@@ -23,8 +24,9 @@ use crate::{audit, forwarded};
 /// a server of their own: one layer for each connection.
 ///
 /// It asks before each request whether the client would still be let in, and whether the identity that it connected to
-/// answers for the request's host ([`PeerInfo::answers_for`]; else 421 Misdirected Request). It takes out the headers that tell of a client behind
-/// it (see [`Forwarded`]) and gives the request the connection's [`PeerInfo`]. A refused request is answered as
+/// answers for the request's host ([`Client::answers_for`](mtls_core::Client::answers_for); else 421 Misdirected Request).
+/// It takes out the headers that tell of a client behind it (see [`Forwarded`]), and gives the request the connection's
+/// [`PeerInfo`](mtls_core::PeerInfo), or its [`AnonymousClient`](mtls_core::AnonymousClient). A refused request is answered as
 /// [`AuthorizeLayer`](crate::AuthorizeLayer) answers one.
 ///
 /// The connection lives on for [`lost_peer_deadline`](Self::lost_peer_deadline) when its client is lost, so that there is
@@ -32,7 +34,7 @@ use crate::{audit, forwarded};
 /// the connection is to end. Over HTTP/2 only a server that sends GOAWAY can say so: [`serve`](crate::serve()) does.
 #[derive(Debug, Clone)]
 pub struct GuardLayer {
-    peer: PeerInfo,
+    admission: Admission,
     lifeline: Lifeline,
     forwarded: Forwarded,
 }
@@ -50,7 +52,7 @@ impl GuardLayer {
         max_age: Option<Duration>,
     ) -> Self {
         let layer = Self {
-            peer: stream.peer().clone(),
+            admission: stream.admission().clone(),
             lifeline: stream.lifeline().clone(),
             forwarded: Forwarded::strip(),
         };
@@ -83,7 +85,7 @@ impl<S> Layer<S> for GuardLayer {
     fn layer(&self, inner: S) -> Guard<S> {
         Guard {
             inner,
-            peer: self.peer.clone(),
+            admission: self.admission.clone(),
             lifeline: self.lifeline.clone(),
             forwarded: self.forwarded.clone(),
         }
@@ -94,7 +96,7 @@ impl<S> Layer<S> for GuardLayer {
 #[derive(Debug, Clone)]
 pub struct Guard<S> {
     inner: S,
-    peer: PeerInfo,
+    admission: Admission,
     lifeline: Lifeline,
     forwarded: Forwarded,
 }
@@ -112,16 +114,18 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Guarded<S::Future> {
-        let Err(why) = self.peer.check() else {
-            if let Some(denied) = misdirected(&request, &self.peer) {
+        let client = self.admission.client();
+        let Err(why) = self.admission.check() else {
+            if let Some(denied) = misdirected(&request, client) {
                 return Guarded::refused(refusal(&request, denied));
             }
-            if let Err(why) = forwarded::take(&self.forwarded, Some(&self.peer), &mut request) {
-                let audit = self.peer.audit();
-                audit.record(|| audit::of(&request, &self.peer).malformed(&why));
+            // Of an anonymous client no header is believed: there is no peer whose word could count.
+            if let Err(why) = forwarded::take(&self.forwarded, client.peer(), &mut request) {
+                let audit = client.audit();
+                audit.record(|| audit::of(&request, client.into()).malformed(&why));
                 return Guarded::refused(forwarded::refusal(&request, why));
             }
-            request.extensions_mut().insert(self.peer.clone());
+            introduce(client, request.extensions_mut());
             let closes = request.version() < Version::HTTP_2;
             let kind = Kind::Inner {
                 lifeline: closes.then(|| self.lifeline.clone()),
@@ -130,18 +134,21 @@ where
             return Guarded { kind };
         };
         debug!(
-            mtls.peer_id = %self.peer,
+            mtls.peer_id = client.peer().map(tracing::field::display),
             mtls.reason = why.reason().as_str(),
             error = %why,
-            "request refused: its peer is let in no more"
+            "request refused: its client is let in no more"
         );
-        let audit = self.peer.audit();
-        audit.record(|| audit::of(&request, &self.peer).lost(&why));
+        let audit = client.audit();
+        audit.record(|| audit::of(&request, client.into()).lost(&why));
         self.lifeline.lose(&why);
         let closes = request.version() < Version::HTTP_2;
-        let denied = Denied::Lost {
-            peer: self.peer.clone(),
-            why,
+        let denied = match client {
+            Client::Peer(peer) => Denied::Lost {
+                peer: peer.clone(),
+                why,
+            },
+            Client::Anonymous(_) => Denied::NoPeer,
         };
         let mut response = refusal(&request, denied);
         if closes {

@@ -8,6 +8,9 @@
 //! through a [`Connector`]: one value per connection, whose peer was verified and has proven to hold its key.
 //! [`AuthorizeLayer`] decides by it.
 //!
+//! Where the [`ServerTls`](mtls_core::ServerTls) says that client certificates are optional, a request may have an
+//! [`AnonymousClient`] instead, and then has no [`PeerInfo`].
+//!
 //! Headers by which a proxy tells who its client is are taken out of every request. [`Serve::forwarded`] says whose are
 //! believed, [`forward`] writes them for whoever is behind us.
 //!
@@ -24,6 +27,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accept;
+mod admission;
 mod audit;
 mod authorize;
 #[cfg(feature = "client")]
@@ -65,7 +69,7 @@ pub use forwarded::{ForwardedLayer, WithForwarded, forward};
 pub use guard::{Guard, GuardLayer, Guarded, GuardedBody};
 pub use listen::listen;
 pub use listener::{LastHandshakes, MtlsListener};
-pub use mtls_core::PeerInfo;
+pub use mtls_core::{AnonymousClient, Client, PeerInfo};
 pub use peer_info::{PeerInfoLayer, WithPeer};
 pub use proxy::ProxyProtocol;
 pub use refusal::ResponseFuture;

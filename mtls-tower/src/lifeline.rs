@@ -21,11 +21,13 @@ use std::time::Duration;
 
 #[cfg(feature = "server")]
 use mtls_core::Reason;
-use mtls_core::{HandshakeError, PeerInfo, Timestamp};
+use mtls_core::{HandshakeError, Timestamp};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use alarm::Alarm;
 pub(crate) use alarm::Poller;
+
+use crate::admission::Admission;
 
 /// The watch over one connection. A clone is another handle on the same.
 #[derive(Clone)]
@@ -70,7 +72,7 @@ pub(crate) enum Cause {
 }
 
 struct Watch {
-    peer: PeerInfo,
+    admission: Admission,
     ending: Ending,
     /// When it has reached its greatest age.
     too_old: Option<Instant>,
@@ -104,12 +106,12 @@ enum Phase {
 
 impl Lifeline {
     /// Watches a connection that nobody drains: it is cut when its peer is lost.
-    pub(crate) fn new(peer: PeerInfo) -> Self {
-        let watched = peer.clone();
+    pub(crate) fn new(admission: Admission) -> Self {
+        let watched = admission.clone();
         let lost = Box::pin(async move { watched.lost().await });
         let alarm = Alarm::new();
         let watch = Watch {
-            peer,
+            admission,
             ending: Ending::Cut,
             too_old: None,
             lost,
@@ -296,7 +298,7 @@ impl Watch {
         }
         #[cfg(feature = "client")]
         if matches!(ending, Ending::Retired) {
-            let watched = self.peer.clone();
+            let watched = self.admission.clone();
             self.superseded = Some(Box::pin(async move { watched.superseded().await }));
         }
         self.plan();
@@ -330,7 +332,7 @@ impl Watch {
     /// It is time, unless there is more of it than there was: a new trust may vouch for the peer for longer.
     fn leave(&mut self, planned: Timestamp) {
         let too_old = self.too_old.is_some_and(|then| Instant::now() >= then);
-        if !too_old && self.peer.deadline() > planned {
+        if !too_old && self.admission.deadline() > planned {
             self.plan();
             return;
         }
@@ -345,7 +347,7 @@ impl Watch {
 
     /// When the connection has to begin to end, so that it has ended when its peer's certificates do.
     fn plan(&mut self) {
-        let planned = self.peer.deadline();
+        let planned = self.admission.deadline();
         let valid = planned.saturating_since(Timestamp::now());
         // A certificate that lives for seconds spends no more than a quarter of them on farewells.
         let lead = self

@@ -8,7 +8,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 /// Adds a connection's [`PeerInfo`] to each request, for whoever serves connections in a loop of their own: one layer for
-/// each connection, with [`ServerStream::peer`](crate::ServerStream::peer). [`serve`](crate::serve()) does it by itself.
+/// each connection, with [`ServerStream::peer`](crate::ServerStream::peer). Of an anonymous client there is no such value; see
+/// [`GuardLayer`](crate::GuardLayer), which knows both. [`serve`](crate::serve()) does it by itself.
 ///
 /// It is one insert of one reference-counted value, and replaces a `PeerInfo` that is there already.
 #[derive(Debug, Clone)]

@@ -15,7 +15,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
-use mtls_core::{Forwarded, PeerInfo, ServerNames};
+use mtls_core::{Client, Forwarded, PeerInfo, ServerNames};
 use tokio::net::TcpListener;
 use tower_service::Service;
 
@@ -31,7 +31,8 @@ pub use established::ConnectionLimits;
 /// `tls` is a [`ServerTls`](mtls_core::ServerTls), or several by the name that clients ask for ([`ServerNames`]): a request
 /// for a host of another than its connection's is answered with 421 Misdirected Request.
 ///
-/// Each request carries the [`PeerInfo`] of its connection among its extensions. `.await` it; it ends only by
+/// Each request carries the [`PeerInfo`] of its connection among its extensions, or the
+/// [`AnonymousClient`](mtls_core::AnonymousClient), where certificates are optional. `.await` it; it ends only by
 /// [`Serve::with_graceful_shutdown`].
 pub fn serve<S>(
     listener: TcpListener,
@@ -69,12 +70,20 @@ pub fn serve_with<M>(
 #[non_exhaustive]
 pub struct Connection {
     /// The client.
-    pub peer: PeerInfo,
+    pub client: Client,
     /// The address that it connected from.
     pub remote_addr: SocketAddr,
     /// What tonic's requests are asked for, if tonic's services are served.
     #[cfg(feature = "tonic")]
     pub(crate) connect_info: Option<crate::tonic::ConnectInfo>,
+}
+
+impl Connection {
+    /// The verified peer. There always is one where the [`ServerTls`] requires certificates, which is its default.
+    #[must_use]
+    pub fn peer(&self) -> Option<&PeerInfo> {
+        self.client.peer()
+    }
 }
 
 /// A server, ready to run: set what you like, then `.await` it.

@@ -4,13 +4,14 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use mtls_core::PeerInfo;
+use mtls_core::{Client, PeerInfo};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{client, server};
 
+use crate::admission::Admission;
 use crate::lifeline::{Lifeline, Poller};
 
-/// An accepted connection: bytes, and who sends them.
+/// An accepted connection: bytes, and who sends them, as far as that is known.
 ///
 /// When the client would no longer be let in, reading and writing fail with [`io::ErrorKind::ConnectionAborted`] and the
 /// [`HandshakeError`](mtls_core::HandshakeError) that says why; whoever waits for either is woken.
@@ -18,18 +19,36 @@ use crate::lifeline::{Lifeline, Poller};
 #[derive(Debug)]
 pub struct ServerStream<IO> {
     tls: server::TlsStream<IO>,
-    peer: PeerInfo,
+    admission: Admission,
     lifeline: Lifeline,
 }
 
 impl<IO> ServerStream<IO> {
-    pub(crate) fn new(tls: server::TlsStream<IO>, peer: PeerInfo) -> Self {
-        let lifeline = Lifeline::new(peer.clone());
+    pub(crate) fn new(tls: server::TlsStream<IO>, client: Client) -> Self {
+        let admission = Admission::new(client);
         Self {
             tls,
-            peer,
-            lifeline,
+            lifeline: Lifeline::new(admission.clone()),
+            admission,
         }
+    }
+
+    /// The client of this connection.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        self.admission.client()
+    }
+
+    /// The verified peer. There always is one where the [`ServerTls`](mtls_core::ServerTls) requires certificates, which is
+    /// its default.
+    #[must_use]
+    pub fn peer(&self) -> Option<&PeerInfo> {
+        self.client().peer()
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// The stream underneath.
@@ -60,12 +79,18 @@ impl<IO> ClientStream<IO> {
         expect(dead_code, reason = "made by the connector")
     )]
     pub(crate) fn new(tls: client::TlsStream<IO>, peer: PeerInfo) -> Self {
-        let lifeline = Lifeline::new(peer.clone());
+        let lifeline = Lifeline::new(Admission::new(Client::Peer(peer.clone())));
         Self {
             tls,
             peer,
             lifeline,
         }
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn peer(&self) -> &PeerInfo {
+        &self.peer
     }
 
     /// The stream underneath.
@@ -77,12 +102,6 @@ impl<IO> ClientStream<IO> {
 macro_rules! stream {
     ($stream:ident, $feature:literal) => {
         impl<IO> $stream<IO> {
-            /// The peer of this connection.
-            #[must_use]
-            pub fn peer(&self) -> &PeerInfo {
-                &self.peer
-            }
-
             #[cfg(feature = $feature)]
             pub(crate) fn lifeline(&self) -> &Lifeline {
                 &self.lifeline

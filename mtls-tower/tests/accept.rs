@@ -27,7 +27,10 @@ async fn is_served(ca: &TestCa, server: &mut Accepting) {
         connected.unwrap().peer().to_string(),
         "spiffe://example.org/api"
     );
-    assert_eq!(accepted.peer().to_string(), "spiffe://example.org/web");
+    assert_eq!(
+        accepted.peer().unwrap().to_string(),
+        "spiffe://example.org/web"
+    );
 }
 
 fn is_open(tcp: &TcpStream) -> bool {
@@ -192,7 +195,7 @@ async fn the_application_protocol_is_negotiated() {
             .alpn(offered)
             .config(&ca);
         let tls = connect(config, server.dial().await).await.unwrap();
-        assert_eq!(server.next().await.peer().alpn(), agreed);
+        assert_eq!(server.next().await.peer().unwrap().alpn(), agreed);
         assert_eq!(tls.get_ref().1.alpn_protocol(), agreed);
     }
 }

@@ -261,8 +261,11 @@ async fn one_handshake_in_a_loop_of_ones_own_is_told_of_with_the_address_that_wa
         let (_client, stream) = within(async { tokio::join!(client, server) }).await;
         let (told, stream) = (heard.next().await, stream.unwrap());
         assert_eq!(told.remote, from);
-        assert_eq!(stream.peer().remote_addr(), from);
-        assert_eq!(told.connection, stream.peer().connection_id().get());
+        assert_eq!(stream.peer().unwrap().remote_addr(), from);
+        assert_eq!(
+            told.connection,
+            stream.peer().unwrap().connection_id().get()
+        );
     }
     heard.nothing_more();
 }

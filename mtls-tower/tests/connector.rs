@@ -282,16 +282,16 @@ async fn after_a_rotation_new_connections_present_the_new_certificate() {
 
     let _before = within(connector.connect(&to)).await.unwrap();
     let seen = server.next().await;
-    assert_eq!(seen.peer().identity().serial(), first.serial());
+    assert_eq!(seen.peer().unwrap().identity().serial(), first.serial());
     publisher.publish_credentials(second.material()).unwrap();
     let after = within(connector.connect(&to)).await.unwrap();
     assert_eq!(
-        server.next().await.peer().identity().serial(),
+        server.next().await.peer().unwrap().identity().serial(),
         second.serial()
     );
     assert_eq!(after.peer().generation(), 2);
     // The open connection goes on as who it was.
-    assert_eq!(seen.peer().identity().serial(), first.serial());
+    assert_eq!(seen.peer().unwrap().identity().serial(), first.serial());
 }
 
 #[tokio::test]

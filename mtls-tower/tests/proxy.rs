@@ -35,8 +35,11 @@ async fn a_client_behind_a_listed_balancer_has_its_own_address() {
         let (tls, (stream, addr)) = tokio::join!(connect(config, tcp), within(listener.accept()));
         tls.unwrap();
         assert_eq!(addr.to_string(), client.unwrap_or(&own));
-        assert_eq!(stream.peer().remote_addr(), Some(addr));
-        assert_eq!(stream.peer().to_string(), "spiffe://example.org/web");
+        assert_eq!(stream.peer().unwrap().remote_addr(), Some(addr));
+        assert_eq!(
+            stream.peer().unwrap().to_string(),
+            "spiffe://example.org/web"
+        );
     }
 }
 

@@ -123,7 +123,7 @@ async fn a_replayed_chain_is_nobodys_identity_and_tells_nothing_about_policy() {
             .config(&ca);
         let _open = connect(web, server.dial().await).await.unwrap();
         assert_eq!(
-            server.next().await.peer().to_string(),
+            server.next().await.peer().unwrap().to_string(),
             "spiffe://example.org/web"
         );
     }

@@ -250,7 +250,7 @@ async fn a_panic_while_a_request_or_a_connection_is_handled_ends_that_one_alone(
     let listener = listen();
     let addr = listener.local_addr().unwrap();
     let make = |connection: &mtls_tower::Connection| {
-        let peer = connection.peer.clone();
+        let peer = connection.client.clone();
         assert_ne!(
             peer.to_string(),
             "spiffe://example.org/bomb",

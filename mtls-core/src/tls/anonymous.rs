@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustls::CommonState;
 
 use super::info::{PeerInfo, version};
+use super::names::Under;
 use crate::audit::{Audit, ConnectionFacts, ConnectionId};
 
 /// Whether a client has to present a certificate.
@@ -48,6 +49,8 @@ struct Tls {
     version: &'static str,
     alpn: Option<Vec<u8>>,
     server_name: Option<String>,
+    /// The identity of ours that it connected to, where the server has several.
+    under: Option<Under>,
 }
 
 /// How an anonymous client came.
@@ -109,6 +112,25 @@ impl Client {
         }
     }
 
+    /// The name that the client asked for (SNI), if it named one.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        match self {
+            Self::Peer(peer) => peer.server_name(),
+            Self::Anonymous(client) => client.server_name(),
+        }
+    }
+
+    /// Whether the identity of ours that the client connected to answers for these hosts, which a request names: see
+    /// [`PeerInfo::answers_for`]. Whoever came in plaintext has connected to none, and is anonymous to all of them.
+    #[must_use]
+    pub fn answers_for<'a>(&self, hosts: impl IntoIterator<Item = &'a [u8]>) -> bool {
+        match self {
+            Self::Peer(peer) => peer.answers_for(hosts),
+            Self::Anonymous(client) => Under::answers_for_all(client.under(), hosts),
+        }
+    }
+
     /// The version of TLS, `1.3` or `1.2`; none in plaintext.
     #[must_use]
     pub fn tls_version(&self) -> Option<&'static str> {
@@ -134,11 +156,13 @@ impl AnonymousClient {
         audit: Audit,
         tls: &CommonState,
         server_name: Option<&str>,
+        under: Option<Under>,
     ) -> Self {
         let tls = Some(Tls {
             version: version(tls.protocol_version()),
             alpn: tls.alpn_protocol().map(<[u8]>::to_vec),
             server_name: server_name.map(ToOwned::to_owned),
+            under,
         });
         Self(Arc::new(Inner {
             connection,
@@ -193,6 +217,10 @@ impl AnonymousClient {
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
         self.0.tls.as_ref()?.server_name.as_deref()
+    }
+
+    fn under(&self) -> Option<&Under> {
+        self.0.tls.as_ref()?.under.as_ref()
     }
 
     /// Whom decisions about this client are told to: the observer of the server that it connected to, if there is one.

@@ -142,7 +142,8 @@ impl ServerHandshake {
         if self.connection.is_optional() && presented_none && full && !tls.is_handshaking() {
             let (facts, audit) = (self.connection.facts, &self.connection.settings.audit);
             let name = tls.server_name();
-            let client = AnonymousClient::by_tls(facts, audit.clone(), tls, name);
+            let client =
+                AnonymousClient::by_tls(facts, audit.clone(), tls, name, self.under.clone());
             return Ok(Client::Anonymous(client));
         }
         self.established(tls).map(Client::Peer)

@@ -189,10 +189,7 @@ impl PeerInfo {
     /// request that names no host.
     #[must_use]
     pub fn answers_for<'a>(&self, hosts: impl IntoIterator<Item = &'a [u8]>) -> bool {
-        self.0
-            .under
-            .as_ref()
-            .is_none_or(|under| hosts.into_iter().all(|host| under.answers_for(host)))
+        Under::answers_for_all(self.0.under.as_ref(), hosts)
     }
 }
 

@@ -301,6 +301,14 @@ impl Under {
     pub(super) fn answers_for(&self, host: &[u8]) -> bool {
         self.names.0.index_of_host(host) == Some(self.index)
     }
+
+    /// The same for all hosts that a request names; where there is but one identity, it answers for any.
+    pub(super) fn answers_for_all<'a>(
+        under: Option<&Self>,
+        hosts: impl IntoIterator<Item = &'a [u8]>,
+    ) -> bool {
+        under.is_none_or(|under| hosts.into_iter().all(|host| under.answers_for(host)))
+    }
 }
 
 /// DNS names are compared without regard to case, and the dot of the root says nothing (RFC 4343 §2, RFC 1034 §3.1).

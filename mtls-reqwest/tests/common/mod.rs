@@ -114,7 +114,10 @@ impl Server {
         let hold = Arc::clone(&held);
         let serve = serve_with(listener, tls, move |connection: &mtls_tower::Connection| {
             // Dropped with the last clone of the connection's service: when the connection is over.
-            let over = Arc::new(TellClosed(connection.peer.clone(), events.clone()));
+            let over = Arc::new(TellClosed(
+                connection.peer().unwrap().clone(),
+                events.clone(),
+            ));
             let (events, hold) = (events.clone(), Arc::clone(&hold));
             service_fn(move |request: Request<Incoming>| {
                 let peer = over.0.clone();

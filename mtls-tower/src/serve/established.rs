@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use mtls_core::PeerInfo;
+use mtls_core::Client;
 use tokio::task::{AbortHandle, Id, JoinError};
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
@@ -15,7 +16,8 @@ use tracing::{debug, error, warn};
 /// has the most gives way, by its newest connection, which is cut; if nobody has two more than the newcomer's peer, the
 /// newcomer is closed. So no peer keeps another out by opening many.
 ///
-/// A peer is whom its certificate names, by whichever certificate; clients without one are one peer. A connection that was
+/// A peer is whom its certificate names, by whichever certificate; clients without one are one for each IP address, and for
+/// each /64 of IPv6, since that is what one machine is given. A connection that was
 /// upgraded to another protocol counts no more.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use]
@@ -47,17 +49,24 @@ impl ConnectionLimits {
 #[derive(Debug)]
 pub(super) struct Established {
     limits: ConnectionLimits,
-    by_peer: HashMap<String, BTreeMap<u64, AbortHandle>>,
+    by_peer: HashMap<Whose, BTreeMap<u64, AbortHandle>>,
     // By its task, whose end is heard of.
-    known: HashMap<Id, (String, u64)>,
+    known: HashMap<Id, (Whose, u64)>,
     next: u64,
     warned: Option<Instant>,
     since: u64,
 }
 
+/// Whom a connection counts for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Whose {
+    Anonymous(IpAddr),
+    Peer(String),
+}
+
 /// A place among them.
 #[derive(Debug)]
-pub(super) struct Admitted(Option<String>);
+pub(super) struct Admitted(Option<Whose>);
 
 impl Established {
     pub(super) fn new(limits: ConnectionLimits) -> Self {
@@ -71,18 +80,18 @@ impl Established {
         }
     }
 
-    /// Whether there is a place for one more of this peer's, or one can be made.
-    pub(super) fn admit(&mut self, peer: &PeerInfo) -> Option<Admitted> {
+    /// Whether there is a place for one more of this client's, or one can be made.
+    pub(super) fn admit(&mut self, client: &Client, from: SocketAddr) -> Option<Admitted> {
         let ConnectionLimits { total, per_peer } = self.limits;
         if total.is_none() && per_peer.is_none() {
             return Some(Admitted(None));
         }
-        let name = peer.to_string();
+        let name = Whose::of(client, from);
         let has = self.by_peer.get(&name).map_or(0, BTreeMap::len);
         if per_peer.is_some_and(|bound| has >= bound) {
             self.tell(
                 &"its peer has as many as it may",
-                peer,
+                &name,
                 "connection refused",
             );
             return None;
@@ -97,14 +106,14 @@ impl Established {
         let Some(task) = gives_way.map(|(_, task)| task.clone()) else {
             self.tell(
                 &"there are as many as there may be",
-                peer,
+                &name,
                 "connection refused",
             );
             return None;
         };
         task.abort();
         self.ended(task.id());
-        self.tell(&"the peer with the most gave way", peer, "connection cut");
+        self.tell(&"the peer with the most gave way", &name, "connection cut");
         Some(Admitted(Some(name)))
     }
 
@@ -146,7 +155,7 @@ impl Established {
     }
 
     /// A peer can repeat it at will: one warning a minute, which counts the others.
-    fn tell(&mut self, why: &dyn fmt::Display, newcomer: &PeerInfo, what: &'static str) {
+    fn tell(&mut self, why: &dyn fmt::Display, newcomer: &Whose, what: &'static str) {
         debug!(mtls.peer_id = %newcomer, mtls.open = self.known.len(), %why, "{what}");
         let now = Instant::now();
         if self.warned.is_some_and(|at| now - at < WARN_EVERY) {
@@ -161,6 +170,30 @@ impl Established {
             %why,
             "a limit on connections is reached; at most one of these a minute"
         );
+    }
+}
+
+impl Whose {
+    fn of(client: &Client, from: SocketAddr) -> Self {
+        match client {
+            Client::Peer(peer) => Self::Peer(peer.to_string()),
+            Client::Anonymous(_) => Self::Anonymous(match from.ip().to_canonical() {
+                IpAddr::V6(ip) => {
+                    let [a, b, c, d, ..] = ip.segments();
+                    IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+                }
+                ip @ IpAddr::V4(_) => ip,
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous(ip) => write!(f, "anonymous client at {ip}"),
+            Self::Peer(name) => f.write_str(name),
+        }
     }
 }
 

@@ -13,14 +13,14 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
-use mtls_core::{AuditEvent, Forwarded, Reason};
+use mtls_core::{AuditEvent, Client, Forwarded, PeerIdentity, PeerInfo, Reason};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower_layer::Layer;
 use tower_service::Service;
-use tracing::{debug, error, info};
+use tracing::{debug, error, field, info};
 
 use super::established::Established;
 use super::{Connection, HttpBuilder, Options, Serve};
@@ -94,9 +94,8 @@ impl<M> Server<M> {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let options = self.options;
-        let peer = stream.peer().clone();
         let connection = Connection {
-            peer,
+            client: stream.client().clone(),
             remote_addr,
             #[cfg(feature = "tonic")]
             connect_info: self
@@ -105,20 +104,21 @@ impl<M> Server<M> {
         };
         debug!(
             network.peer.address = %remote_addr,
-            mtls.peer_id = %connection.peer,
-            mtls.peer_serial = connection.peer.identity().serial(),
-            mtls.generation = connection.peer.generation(),
-            mtls.connection = connection.peer.connection_id().get(),
-            tls.protocol.version = connection.peer.tls_version(),
-            tls.client.server_name = connection.peer.server_name(),
+            mtls.peer_id = connection.peer().map(field::display),
+            mtls.peer_serial = connection.peer().map(PeerInfo::identity).map(PeerIdentity::serial),
+            mtls.anonymous = anonymous(&connection.client),
+            mtls.generation = connection.peer().map(PeerInfo::generation),
+            mtls.connection = connection.client.connection_id().get(),
+            tls.protocol.version = connection.client.tls_version(),
+            tls.client.server_name = connection.client.server_name(),
             "connected"
         );
-        let Some(admitted) = self.established.admit(&connection.peer) else {
+        let Some(admitted) = self.established.admit(&connection.client, remote_addr) else {
             return;
         };
         // The user's code, which may trip over a peer that it did not think of: that is no reason to serve nobody else.
         let Ok(inner) = catch_unwind(AssertUnwindSafe(|| (self.make_service)(&connection))) else {
-            error!(mtls.peer_id = %connection.peer, "making a service for a connection panicked");
+            error!(mtls.peer_id = %connection.client, "making a service for a connection panicked");
             return;
         };
         let lifeline = stream.lifeline().clone();
@@ -255,7 +255,7 @@ where
                 biased;
                 ended = http.as_mut() => ended,
                 cause = ends.lifeline.over() => {
-                    info!(mtls.peer_id = %connection.peer, mtls.cause = %cause, "connection cut");
+                    info!(mtls.peer_id = %connection.client, mtls.cause = %cause, "connection cut");
                     return;
                 }
             }
@@ -274,7 +274,9 @@ async fn leaving(connection: &Connection, lifeline: &Lifeline, deadline: Duratio
     match cause {
         // Over HTTP/1.1 the next response says it. Only who asks nothing for so long is closed while idle.
         // In a box: else every connection has room for this timer as long as it lives.
-        Cause::Age if connection.peer.alpn() != Some(b"h2") => Box::pin(sleep(deadline / 2)).await,
+        Cause::Age if connection.client.alpn() != Some(b"h2") => {
+            Box::pin(sleep(deadline / 2)).await
+        }
         Cause::Age | Cause::Lost(_) => {}
         #[cfg(feature = "client")]
         Cause::Superseded => {}
@@ -283,17 +285,23 @@ async fn leaving(connection: &Connection, lifeline: &Lifeline, deadline: Duratio
 
 fn told(connection: &Connection, cause: &Cause) {
     if let Cause::Lost(why) = cause {
-        let audit = connection.peer.audit();
-        audit.record(|| AuditEvent::connection_lost(&connection.peer, why));
+        let audit = connection.client.audit();
+        audit.record(|| AuditEvent::connection_lost(&connection.client, why));
     }
     info!(
         network.peer.address = %connection.remote_addr,
-        mtls.peer_id = %connection.peer,
-        mtls.peer_serial = connection.peer.identity().serial(),
+        mtls.peer_id = connection.peer().map(field::display),
+        mtls.peer_serial = connection.peer().map(PeerInfo::identity).map(PeerIdentity::serial),
+        mtls.anonymous = anonymous(&connection.client),
         mtls.cause = %cause,
         mtls.reason = cause.reason().map(Reason::as_str),
         "connection drained"
     );
+}
+
+/// How a client without a certificate came, for the log.
+fn anonymous(client: &Client) -> Option<&'static str> {
+    client.anonymous().map(|client| client.by().as_str())
 }
 
 /// What a client has from its handshake on to bring its first request to a server that shuts down.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use ::tonic::body::Body;
 use ::tonic::transport::server::{Connected, TcpConnectInfo};
 use http::{Extensions, Request, Response};
-use mtls_core::PeerInfo;
+use mtls_core::{Client, PeerInfo};
 use pin_project_lite::pin_project;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -17,7 +17,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tracing::debug;
 
+use crate::admission::{Admission, introduce};
 use crate::authorize::{Denied, misdirected, refusal};
+use crate::forwarded::strip;
 use crate::stream::ServerStream;
 
 /// The peer of a call: in a service, in an interceptor, in a client.
@@ -43,7 +45,7 @@ impl<T> PeerExt for ::tonic::Response<T> {
 /// What tonic knows of a connection of ours; a [`PeerLayer`] takes it apart.
 #[derive(Clone)]
 pub struct ConnectInfo {
-    peer: PeerInfo,
+    admission: Admission,
     tcp: TcpConnectInfo,
     tls: TlsConnectInfo,
 }
@@ -54,7 +56,7 @@ type TlsConnectInfo = <TlsStream<TcpStream> as Connected>::ConnectInfo;
 impl ConnectInfo {
     pub(crate) fn new(stream: &ServerStream<TcpStream>) -> Self {
         Self {
-            peer: stream.peer().clone(),
+            admission: stream.admission().clone(),
             tcp: stream.get_ref().connect_info(),
             tls: stream.tls().connect_info(),
         }
@@ -62,8 +64,15 @@ impl ConnectInfo {
 
     /// The client.
     #[must_use]
-    pub fn peer(&self) -> &PeerInfo {
-        &self.peer
+    pub fn client(&self) -> &Client {
+        self.admission.client()
+    }
+
+    /// The verified peer. There always is one where the [`ServerTls`](mtls_core::ServerTls) requires certificates, which is
+    /// its default.
+    #[must_use]
+    pub fn peer(&self) -> Option<&PeerInfo> {
+        self.client().peer()
     }
 
     /// For `remote_addr` and `peer_certs` of a `tonic::Request`.
@@ -77,14 +86,15 @@ impl fmt::Debug for ConnectInfo {
     // tonic's own would print whole certificates.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectInfo")
-            .field("peer", &self.peer)
+            .field("client", self.client())
             .field("remote_addr", &self.tcp.remote_addr)
             .finish_non_exhaustive()
     }
 }
 
 /// For tonic's own server: asks before each call whether the client would still be let in, and puts its [`PeerInfo`]
-/// among the call's extensions.
+/// among the call's extensions; of one without a certificate, where that is optional, the
+/// [`AnonymousClient`](mtls_core::AnonymousClient).
 ///
 /// A call for a host of another of the server's identities is refused as a misdirected one.
 /// A client that would not is answered `UNAUTHENTICATED` or `PERMISSION_DENIED`, as the reason has it; so is a call
@@ -139,21 +149,27 @@ where
             );
             return CheckedFuture::refused(refusal(&request, Denied::NoPeer));
         };
-        if let Err(why) = info.peer.check() {
+        if let Err(why) = info.admission.check() {
             debug!(
-                mtls.peer_id = %info.peer,
+                mtls.peer_id = info.peer().map(tracing::field::display),
                 mtls.reason = why.reason().as_str(),
                 error = %why,
-                "call refused: its peer is let in no more"
+                "call refused: its client is let in no more"
             );
-            let peer = info.peer;
-            return CheckedFuture::refused(refusal(&request, Denied::Lost { peer, why }));
+            let denied = match info.client().clone() {
+                Client::Peer(peer) => Denied::Lost { peer, why },
+                Client::Anonymous(_) => Denied::NoPeer,
+            };
+            return CheckedFuture::refused(refusal(&request, denied));
         }
-        if let Some(denied) = misdirected(&request, &info.peer) {
+        if let Some(denied) = misdirected(&request, info.client()) {
             return CheckedFuture::refused(refusal(&request, denied));
         }
         info.add_addresses_and_chain(request.extensions_mut());
-        request.extensions_mut().insert(info.peer);
+        if info.peer().is_none() {
+            strip(request.headers_mut());
+        }
+        introduce(info.client(), request.extensions_mut());
         CheckedFuture {
             kind: Kind::Inner {
                 future: self.inner.call(request),

@@ -6,6 +6,7 @@ use crate::tls::{Resumption, TlsVersions};
 
 fn settings() -> Arc<ServerSettings> {
     Arc::new(ServerSettings {
+        client_certificates: Default::default(),
         authorizer: Arc::new(Policy::trust_domain("example.org").unwrap()),
         alpn: Vec::new(),
         versions: TlsVersions::default(),
