@@ -17,8 +17,8 @@ use axum::serve::IncomingStream;
 use http::{Extensions, Request, Response};
 use mtls_core::{AnonymousClient, Client, Forwarded, PeerInfo, ServerNames};
 use mtls_tower::{
-    FirstBytes, Guard, GuardLayer, Guarded, GuardedBody, Limits, MtlsListener, ProxyProtocol,
-    ServerStream,
+    FirstBytes, Guard, GuardLayer, Guarded, GuardedBody, Limits, MtlsListener, Permissive,
+    ProxyProtocol, ServerStream,
 };
 use pin_project_lite::pin_project;
 use tokio::net::{TcpListener, TcpStream};
@@ -74,6 +74,13 @@ impl Listener {
     #[must_use]
     pub fn with_proxy_protocol(mut self, proxy: ProxyProtocol) -> Self {
         self.listener = self.listener.with_proxy_protocol(proxy);
+        self
+    }
+
+    /// Takes plaintext on the same port, for a migration. Default: none is taken.
+    #[must_use]
+    pub fn with_permissive(mut self, permissive: Permissive) -> Self {
+        self.listener = self.listener.with_permissive(permissive);
         self
     }
 

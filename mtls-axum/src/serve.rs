@@ -12,7 +12,7 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use http::Request;
 use mtls_core::{Forwarded, ServerNames};
-use mtls_tower::{ConnectionLimits, HttpBuilder, Limits, ProxyProtocol};
+use mtls_tower::{ConnectionLimits, HttpBuilder, Limits, Permissive, ProxyProtocol};
 use tokio::net::TcpListener;
 use tower_service::Service;
 
@@ -127,6 +127,12 @@ impl Serve {
     /// spoken. `ConnectInfo<SocketAddr>` and the audit then have the client's address.
     pub fn proxy_protocol(self, proxy: ProxyProtocol) -> Self {
         Self(self.0.proxy_protocol(proxy))
+    }
+
+    /// Takes plaintext on the same port, for a migration. Default: none is taken. Say [`connection_limits`](Self::connection_limits)
+    /// too: who is in plaintext is not known, and no handshake bounds how many there are.
+    pub fn permissive(self, permissive: Permissive) -> Self {
+        Self(self.0.permissive(permissive))
     }
 
     /// After how long without a word the system asks a client whether it is there. Default: 60 s; none is never.

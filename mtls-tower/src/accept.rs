@@ -19,6 +19,7 @@ use crate::stream::ServerStream;
 #[must_use]
 pub struct Limits {
     pub(crate) handshake_timeout: Duration,
+    pub(crate) first_byte: Duration,
     pub(crate) pending_handshakes: usize,
     pub(crate) linger: Duration,
 }
@@ -27,6 +28,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             handshake_timeout: Duration::from_secs(10),
+            first_byte: Duration::from_secs(2),
             pending_handshakes: 1024,
             linger: Duration::from_millis(500),
         }
@@ -37,6 +39,13 @@ impl Limits {
     /// How long a handshake may take, from the TCP connection on. Default: 10 s.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long a client may take to send its first byte where a [`Permissive`](crate::Permissive) listener has to tell TLS from
+    /// plaintext by it; part of the time for the handshake. Default: 2 s.
+    pub fn first_byte_timeout(mut self, timeout: Duration) -> Self {
+        self.first_byte = timeout;
         self
     }
 
@@ -58,8 +67,8 @@ impl Limits {
 /// Does the server's side of a handshake, on any stream of bytes.
 #[derive(Debug, Clone)]
 pub struct Acceptor {
-    names: ServerNames,
-    limits: Limits,
+    pub(crate) names: ServerNames,
+    pub(crate) limits: Limits,
     lingering: Arc<Semaphore>,
 }
 

@@ -2,18 +2,35 @@
 
 use std::future::pending;
 
+#[cfg(feature = "server")]
 use http::Extensions;
-use mtls_core::{AnonymousClient, Client, HandshakeError, PeerInfo, Timestamp};
+#[cfg(feature = "server")]
+use mtls_core::PeerInfo;
+use mtls_core::{AnonymousClient, Client, HandshakeError, Timestamp};
+
+use crate::permissive::Permissive;
 
 /// The client of one connection, and what its being let in rests on. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Admission {
     client: Client,
+    /// By whose permission a client is in plaintext.
+    permissive: Option<Permissive>,
 }
 
 impl Admission {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            permissive: None,
+        }
+    }
+
+    pub(crate) fn in_plaintext(client: AnonymousClient, permissive: Permissive) -> Self {
+        Self {
+            client: Client::Anonymous(client),
+            permissive: Some(permissive),
+        }
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -21,19 +38,27 @@ impl Admission {
     }
 
     /// Whether the client would still be let in.
+    #[cfg(feature = "server")]
     pub(crate) fn check(&self) -> Result<(), HandshakeError> {
-        match &self.client {
-            Client::Peer(peer) => peer.check(),
-            // There is nothing of it that could be taken back.
-            Client::Anonymous(_) => Ok(()),
+        match (&self.client, &self.permissive) {
+            (Client::Peer(peer), _) => peer.check(),
+            (Client::Anonymous(_), Some(permissive)) if permissive.is_strict() => {
+                Err(HandshakeError::PlaintextPeer)
+            }
+            // By TLS there is nothing of it that could be taken back.
+            (Client::Anonymous(_), _) => Ok(()),
         }
     }
 
     /// Waits until the client would no longer be let in, and says why.
     pub(crate) async fn lost(&self) -> HandshakeError {
-        match &self.client {
-            Client::Peer(peer) => peer.lost().await,
-            Client::Anonymous(_) => pending().await,
+        match (&self.client, &self.permissive) {
+            (Client::Peer(peer), _) => peer.lost().await,
+            (Client::Anonymous(_), Some(permissive)) => {
+                permissive.ended().await;
+                HandshakeError::PlaintextPeer
+            }
+            (Client::Anonymous(_), None) => pending().await,
         }
     }
 
@@ -56,6 +81,7 @@ impl Admission {
 }
 
 /// Lets a request know who its client is, and nobody else.
+#[cfg(feature = "server")]
 pub(crate) fn introduce(client: &Client, extensions: &mut Extensions) {
     match client {
         Client::Peer(peer) => {

@@ -26,6 +26,8 @@ pub(crate) fn decided<B>(
             }
             Err(Denied::Lost { why, .. }) => event.lost(why),
             Err(Denied::Misdirected { .. }) => event.misdirected(),
+            // The guard says so, and tells of it itself.
+            Err(Denied::TlsRequired { .. }) => event.no_peer(),
             Err(Denied::NoPeer) => event.no_peer().policy_version(version),
         }
     });

@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{Extensions, Request, Response, StatusCode, Uri};
 use mtls_core::{
-    Authorizer, Client, Denial, HandshakeError, PeerInfo, Reason, RequestAuthorizer, RequestFacts,
+    AnonymousClient, Authorizer, Client, Denial, HandshakeError, PeerInfo, Reason,
+    RequestAuthorizer, RequestFacts,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -129,6 +130,11 @@ pub enum Denied {
         peer: PeerInfo,
         /// What was expected.
         denial: Denial,
+    },
+    /// The client is in plaintext, which was permitted when it connected and is no more.
+    TlsRequired {
+        /// How it came.
+        client: AnonymousClient,
     },
 }
 
@@ -260,6 +266,11 @@ pub(crate) fn refusal<ReqBody, ResBody: Default>(
                 "the client certificate is no longer accepted",
             )
         }
+        Denied::TlsRequired { .. } => (
+            StatusCode::UNAUTHORIZED,
+            GRPC_UNAUTHENTICATED,
+            "plaintext is taken no more",
+        ),
         Denied::Lost { .. } | Denied::NotAuthorized { .. } => (
             StatusCode::FORBIDDEN,
             GRPC_PERMISSION_DENIED,

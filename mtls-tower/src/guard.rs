@@ -148,7 +148,9 @@ where
                 peer: peer.clone(),
                 why,
             },
-            Client::Anonymous(_) => Denied::NoPeer,
+            Client::Anonymous(client) => Denied::TlsRequired {
+                client: client.clone(),
+            },
         };
         let mut response = refusal(&request, denied);
         if closes {

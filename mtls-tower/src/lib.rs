@@ -11,6 +11,9 @@
 //! Where the [`ServerTls`](mtls_core::ServerTls) says that client certificates are optional, a request may have an
 //! [`AnonymousClient`] instead, and then has no [`PeerInfo`].
 //!
+//! [`Permissive`] lets a listener take plaintext on its port for the time of a migration, tells who still is in plaintext, and
+//! goes strict while the server runs.
+//!
 //! Headers by which a proxy tells who its client is are taken out of every request. [`Serve::forwarded`] says whose are
 //! believed, [`forward`] writes them for whoever is behind us.
 //!
@@ -43,6 +46,7 @@ mod lifeline;
 mod listen;
 mod listener;
 mod peer_info;
+mod permissive;
 mod proxy;
 mod refusal;
 mod refusals;
@@ -71,6 +75,7 @@ pub use listen::listen;
 pub use listener::{LastHandshakes, MtlsListener};
 pub use mtls_core::{AnonymousClient, Client, PeerInfo};
 pub use peer_info::{PeerInfoLayer, WithPeer};
+pub use permissive::{Permissive, PermissiveReport, PlaintextAddress};
 pub use proxy::ProxyProtocol;
 pub use refusal::ResponseFuture;
 #[cfg(feature = "client")]

@@ -14,6 +14,7 @@ use tracing::{debug, error, warn};
 
 use crate::accept::{Acceptor, Limits};
 use crate::listen::keep_alive;
+use crate::permissive::Permissive;
 use crate::proxy::{self, ProxyError, ProxyProtocol};
 use crate::refusals::Refusals;
 use crate::stream::ServerStream;
@@ -31,6 +32,7 @@ pub struct MtlsListener {
     limits: Limits,
     tcp_keepalive: Option<Duration>,
     proxy: Option<ProxyProtocol>,
+    permissive: Option<Permissive>,
     tasks: JoinSet<Handshake>,
     pending: Pending,
     // Apart from the handshakes: a refusal is known, and logged, before its client has read its alert.
@@ -68,6 +70,7 @@ impl MtlsListener {
             limits,
             tcp_keepalive: Some(TCP_KEEPALIVE),
             proxy: None,
+            permissive: None,
             tasks: JoinSet::new(),
             pending: Pending::default(),
             lingering: JoinSet::new(),
@@ -104,6 +107,13 @@ impl MtlsListener {
         self
     }
 
+    /// Takes plaintext on the same port, for a migration. Default: none is taken.
+    #[must_use]
+    pub fn with_permissive(mut self, permissive: Permissive) -> Self {
+        self.permissive = Some(permissive);
+        self
+    }
+
     /// The address that it listens at.
     ///
     /// # Errors
@@ -124,6 +134,7 @@ impl MtlsListener {
     pub async fn accept(&mut self) -> (ServerStream<TcpStream>, SocketAddr) {
         loop {
             let paused = self.pause.as_ref().map(|pause| pause.until);
+            let warning = self.permissive.as_ref().and_then(Permissive::warn_if_due);
             tokio::select! {
                 Some(done) = self.tasks.join_next_with_id() => {
                     if let Some(accepted) = self.finish(done) {
@@ -138,6 +149,7 @@ impl MtlsListener {
                 () = sleep_until(paused.unwrap_or_else(Instant::now)), if paused.is_some() => {
                     self.pause = None;
                 }
+                () = sleep_until(warning.unwrap_or_else(Instant::now)), if warning.is_some() => {}
             }
         }
     }
@@ -174,12 +186,16 @@ impl MtlsListener {
         }
         let (acceptor, limits) = (self.acceptor.clone(), self.limits);
         let connection = ConnectionFacts::new(Some(addr));
+        let permissive = self.permissive.clone();
         let is_proxy = self.proxy.as_ref().is_some_and(|it| it.is_from(addr));
         let task = if is_proxy {
-            self.tasks.spawn(behind_proxy(acceptor, limits, tcp, addr))
+            self.tasks
+                .spawn(behind_proxy(acceptor, limits, permissive, tcp, addr))
         } else {
             self.tasks.spawn(async move {
-                let done = acceptor.handshake(tcp, connection).await;
+                let done = acceptor
+                    .handshake_or_plaintext(permissive.as_ref(), tcp, connection)
+                    .await;
                 (
                     done.map_err(|(why, tcp)| Refused::Handshake(why, tcp)),
                     addr,
@@ -301,6 +317,7 @@ impl MtlsListener {
 async fn behind_proxy(
     acceptor: Acceptor,
     limits: Limits,
+    permissive: Option<Permissive>,
     mut tcp: TcpStream,
     addr: SocketAddr,
 ) -> Handshake {
@@ -316,7 +333,9 @@ async fn behind_proxy(
     let left = limits.handshake_timeout.saturating_sub(begun.elapsed());
     let acceptor = acceptor.with_limits(limits.handshake_timeout(left));
     let connection = ConnectionFacts::new(Some(addr));
-    let done = acceptor.handshake(tcp, connection).await;
+    let done = acceptor
+        .handshake_or_plaintext(permissive.as_ref(), tcp, connection)
+        .await;
     (
         done.map_err(|(why, tcp)| Refused::Handshake(why, tcp)),
         addr,

@@ -22,6 +22,7 @@ use tower_service::Service;
 use crate::accept::Limits;
 use crate::guard::LOST_PEER_DEADLINE;
 use crate::listener::TCP_KEEPALIVE;
+use crate::permissive::Permissive;
 use crate::proxy::ProxyProtocol;
 
 pub use established::ConnectionLimits;
@@ -59,6 +60,7 @@ pub fn serve_with<M>(
         #[cfg(feature = "tonic")]
         for_tonic: false,
         proxy: None,
+        permissive: None,
         options: Options::default(),
         http: auto::Builder::new(TokioExecutor::new()),
         shutdown: Box::pin(pending()),
@@ -96,6 +98,7 @@ pub struct Serve<M> {
     #[cfg(feature = "tonic")]
     pub(crate) for_tonic: bool,
     proxy: Option<ProxyProtocol>,
+    permissive: Option<Permissive>,
     options: Options,
     http: HttpBuilder,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -208,6 +211,13 @@ impl<M> Serve<M> {
     /// spoken. [`Connection::remote_addr`], the [`PeerInfo`] and the audit then have the client's address.
     pub fn proxy_protocol(mut self, proxy: ProxyProtocol) -> Self {
         self.proxy = Some(proxy);
+        self
+    }
+
+    /// Takes plaintext on the same port, for a migration. Default: none is taken. Say [`connection_limits`](Self::connection_limits)
+    /// too: who is in plaintext is not known, and no handshake bounds how many there are.
+    pub fn permissive(mut self, permissive: Permissive) -> Self {
+        self.permissive = Some(permissive);
         self
     }
 

@@ -4,12 +4,13 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use mtls_core::{Client, PeerInfo};
+use mtls_core::{AnonymousClient, Client, PeerInfo};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{client, server};
 
 use crate::admission::Admission;
 use crate::lifeline::{Lifeline, Poller};
+use crate::permissive::PlaintextConnection;
 
 /// An accepted connection: bytes, and who sends them, as far as that is known.
 ///
@@ -18,16 +19,43 @@ use crate::lifeline::{Lifeline, Poller};
 /// [`serve`](crate::serve()) drains the connection first.
 #[derive(Debug)]
 pub struct ServerStream<IO> {
-    tls: server::TlsStream<IO>,
+    io: ServerIo<IO>,
     admission: Admission,
     lifeline: Lifeline,
+}
+
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are of the large kind"
+)]
+enum ServerIo<IO> {
+    Tls(server::TlsStream<IO>),
+    Plaintext {
+        io: IO,
+        // Counted for as long as this lives.
+        _place: PlaintextConnection,
+    },
 }
 
 impl<IO> ServerStream<IO> {
     pub(crate) fn new(tls: server::TlsStream<IO>, client: Client) -> Self {
         let admission = Admission::new(client);
         Self {
-            tls,
+            io: ServerIo::Tls(tls),
+            lifeline: Lifeline::new(admission.clone()),
+            admission,
+        }
+    }
+
+    pub(crate) fn in_plaintext(
+        io: IO,
+        client: AnonymousClient,
+        place: PlaintextConnection,
+    ) -> Self {
+        let admission = Admission::in_plaintext(client, place.permissive().clone());
+        Self {
+            io: ServerIo::Plaintext { io, _place: place },
             lifeline: Lifeline::new(admission.clone()),
             admission,
         }
@@ -53,12 +81,18 @@ impl<IO> ServerStream<IO> {
 
     /// The stream underneath.
     pub fn get_ref(&self) -> &IO {
-        self.tls.get_ref().0
+        match &self.io {
+            ServerIo::Tls(tls) => tls.get_ref().0,
+            ServerIo::Plaintext { io, .. } => io,
+        }
     }
 
     #[cfg(feature = "tonic")]
-    pub(crate) fn tls(&self) -> &server::TlsStream<IO> {
-        &self.tls
+    pub(crate) fn tls(&self) -> Option<&server::TlsStream<IO>> {
+        match &self.io {
+            ServerIo::Tls(tls) => Some(tls),
+            ServerIo::Plaintext { .. } => None,
+        }
     }
 }
 
@@ -67,7 +101,7 @@ impl<IO> ServerStream<IO> {
 /// When the server would no longer be accepted, reading and writing fail as those of a [`ServerStream`] do.
 #[derive(Debug)]
 pub struct ClientStream<IO> {
-    tls: client::TlsStream<IO>,
+    io: client::TlsStream<IO>,
     peer: PeerInfo,
     lifeline: Lifeline,
 }
@@ -81,7 +115,7 @@ impl<IO> ClientStream<IO> {
     pub(crate) fn new(tls: client::TlsStream<IO>, peer: PeerInfo) -> Self {
         let lifeline = Lifeline::new(Admission::new(Client::Peer(peer.clone())));
         Self {
-            tls,
+            io: tls,
             peer,
             lifeline,
         }
@@ -95,7 +129,7 @@ impl<IO> ClientStream<IO> {
 
     /// The stream underneath.
     pub fn get_ref(&self) -> &IO {
-        self.tls.get_ref().0
+        self.io.get_ref().0
     }
 }
 
@@ -129,7 +163,7 @@ macro_rules! stream {
             ) -> Poll<io::Result<()>> {
                 let this = self.get_mut();
                 this.lifeline.heed()?;
-                let polled = Pin::new(&mut this.tls).poll_read(cx, buf);
+                let polled = Pin::new(&mut this.io).poll_read(cx, buf);
                 this.or_cut(Poller::Reader, cx, polled)
             }
         }
@@ -142,7 +176,7 @@ macro_rules! stream {
             ) -> Poll<io::Result<usize>> {
                 let this = self.get_mut();
                 this.lifeline.heed()?;
-                let polled = Pin::new(&mut this.tls).poll_write(cx, buf);
+                let polled = Pin::new(&mut this.io).poll_write(cx, buf);
                 this.or_cut(Poller::Writer, cx, polled)
             }
 
@@ -153,25 +187,25 @@ macro_rules! stream {
             ) -> Poll<io::Result<usize>> {
                 let this = self.get_mut();
                 this.lifeline.heed()?;
-                let polled = Pin::new(&mut this.tls).poll_write_vectored(cx, bufs);
+                let polled = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
                 this.or_cut(Poller::Writer, cx, polled)
             }
 
             fn is_write_vectored(&self) -> bool {
-                self.tls.is_write_vectored()
+                self.io.is_write_vectored()
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 let this = self.get_mut();
                 this.lifeline.heed()?;
-                let polled = Pin::new(&mut this.tls).poll_flush(cx);
+                let polled = Pin::new(&mut this.io).poll_flush(cx);
                 this.or_cut(Poller::Writer, cx, polled)
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 let this = self.get_mut();
                 // A connection that is over is closed in order all the same, where its peer takes that much.
-                let polled = Pin::new(&mut this.tls).poll_shutdown(cx);
+                let polled = Pin::new(&mut this.io).poll_shutdown(cx);
                 this.or_cut(Poller::Writer, cx, polled)
             }
         }
@@ -180,3 +214,61 @@ macro_rules! stream {
 
 stream!(ServerStream, "server");
 stream!(ClientStream, "client");
+
+macro_rules! either {
+    ($self:ident, $io:ident => $polled:expr) => {
+        match $self.get_mut() {
+            ServerIo::Tls(io) => {
+                let $io = Pin::new(io);
+                $polled
+            }
+            ServerIo::Plaintext { io, .. } => {
+                let $io = Pin::new(io);
+                $polled
+            }
+        }
+    };
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for ServerIo<IO> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(self, io => io.poll_read(cx, buf))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ServerIo<IO> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, io => io.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, io => io.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tls(io) => io.is_write_vectored(),
+            Self::Plaintext { io, .. } => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => io.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => io.poll_shutdown(cx))
+    }
+}

@@ -46,6 +46,9 @@ where
     if let Some(proxy) = serve.proxy {
         listener = listener.with_proxy_protocol(proxy);
     }
+    if let Some(permissive) = serve.permissive {
+        listener = listener.with_permissive(permissive);
+    }
     let mut shutdown = serve.shutdown;
     let mut server = Server {
         make_service: serve.make_service,

@@ -47,7 +47,7 @@ impl<T> PeerExt for ::tonic::Response<T> {
 pub struct ConnectInfo {
     admission: Admission,
     tcp: TcpConnectInfo,
-    tls: TlsConnectInfo,
+    tls: Option<TlsConnectInfo>,
 }
 
 /// tonic's type, which has a name under its `tls-…` features alone.
@@ -58,7 +58,7 @@ impl ConnectInfo {
         Self {
             admission: stream.admission().clone(),
             tcp: stream.get_ref().connect_info(),
-            tls: stream.tls().connect_info(),
+            tls: stream.tls().map(Connected::connect_info),
         }
     }
 
@@ -78,7 +78,9 @@ impl ConnectInfo {
     /// For `remote_addr` and `peer_certs` of a `tonic::Request`.
     pub(super) fn add_addresses_and_chain(&self, extensions: &mut Extensions) {
         extensions.insert(self.tcp.clone());
-        extensions.insert(self.tls.clone());
+        if let Some(tls) = &self.tls {
+            extensions.insert(tls.clone());
+        }
     }
 }
 
@@ -158,7 +160,7 @@ where
             );
             let denied = match info.client().clone() {
                 Client::Peer(peer) => Denied::Lost { peer, why },
-                Client::Anonymous(_) => Denied::NoPeer,
+                Client::Anonymous(client) => Denied::TlsRequired { client },
             };
             return CheckedFuture::refused(refusal(&request, denied));
         }

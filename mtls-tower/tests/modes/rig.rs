@@ -1,11 +1,13 @@
 //! A server that tells each client what it takes it for, and a client of few words.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
 use mtls_core::testing::TestCa;
 use mtls_core::{
     AccessPolicy, AnonymousClient, ClientCertificates, Effect, Fact, ForwardedIdentity, PeerInfo,
@@ -13,7 +15,7 @@ use mtls_core::{
 };
 use mtls_tower::AuthorizeLayer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -27,7 +29,7 @@ pub(crate) fn tls(ca: &TestCa, mode: ClientCertificates) -> ServerTls {
         .unwrap()
 }
 
-/// `/orders` is for peers by an identity rule, `/rules/open` for anybody and the rest of `/rules/` for peers by rules over
+/// `/upgrade` becomes an echo, after the name of whom it was asked by. `/orders` is for peers by an identity rule, `/rules/open` for anybody and the rest of `/rules/` for peers by rules over
 /// requests. Any other path is for everybody.
 pub(crate) fn service()
 -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
@@ -54,6 +56,7 @@ pub(crate) fn service()
         async move {
             match request.uri().path() {
                 "/orders" => orders.oneshot(request).await,
+                "/upgrade" => echo(request).await,
                 path if path.starts_with("/rules/") => rules.oneshot(request).await,
                 _ => told(request).await,
             }
@@ -79,6 +82,28 @@ async fn told(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
         who
     };
     Ok(Response::new(Full::from(who)))
+}
+
+async fn echo(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let anonymous = request.extensions().get::<AnonymousClient>().cloned();
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let mut io = TokioIo::new(upgraded.await.unwrap());
+        let mut byte = [0];
+        while io.read_exact(&mut byte).await.is_ok() {
+            let _ = io.write_all(&byte).await;
+        }
+    });
+    let mut response = Response::new(Full::default());
+    if let Some(client) = anonymous {
+        let by = client.by().as_str().parse().unwrap();
+        response.headers_mut().insert("anonymous", by);
+    }
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let (connection, upgrade) = ("upgrade".parse().unwrap(), "echo".parse().unwrap());
+    response.headers_mut().insert("connection", connection);
+    response.headers_mut().insert("upgrade", upgrade);
+    Ok(response)
 }
 
 /// HTTP/1.1 on one connection.
@@ -150,7 +175,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Http<IO> {
 pub(crate) async fn by_tls(
     client: Foreign,
     ca: &TestCa,
-    addr: std::net::SocketAddr,
+    addr: SocketAddr,
 ) -> Http<TlsStream<TcpStream>> {
     let tcp = within(TcpStream::connect(addr)).await.unwrap();
     Http(
@@ -158,4 +183,11 @@ pub(crate) async fn by_tls(
             .await
             .unwrap(),
     )
+}
+
+/// A TCP connection from `127.0.0.last`.
+pub(crate) async fn tcp_from(last: u8, addr: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+    within(socket.connect(addr)).await.unwrap()
 }
