@@ -73,8 +73,8 @@ pub use listener::{
 };
 pub use mtls_core::{Forwarded, ForwardedFormat, ForwardedIdentity};
 pub use mtls_tower::{
-    ConnectionLimits, Denied, HttpBuilder, Limits, PeerInfo, Permissive, PermissiveReport,
-    PlaintextAddress, ProxyProtocol, listen,
+    ConnectionLimits, Denied, HealthServer, HttpBuilder, Limits, PeerInfo, Permissive,
+    PermissiveReport, PlaintextAddress, ProxyProtocol, health, listen,
 };
 pub use require::{as_peer, authorize_requests, require};
 pub use serve::{Serve, serve};

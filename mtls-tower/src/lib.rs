@@ -42,6 +42,8 @@ mod forwarded;
 mod goaway;
 #[cfg(feature = "server")]
 mod guard;
+#[cfg(feature = "server")]
+mod health;
 mod lifeline;
 mod listen;
 mod listener;
@@ -71,6 +73,9 @@ pub use forwarded::{ForwardedLayer, WithForwarded, forward};
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub use guard::{Guard, GuardLayer, Guarded, GuardedBody};
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub use health::{HealthServer, health};
 pub use listen::listen;
 pub use listener::{LastHandshakes, MtlsListener};
 pub use mtls_core::{AnonymousClient, Client, PeerInfo};

@@ -11,6 +11,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod health;
 mod optional;
 mod permissive;
 mod rig;
