@@ -346,12 +346,15 @@ impl Alert {
     /// h2 keeps of an I/O error its kind and its text: there the alert is the one that rustls prints like that.
     #[must_use]
     pub fn find(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
-        Chained(error)
-            .causes()
-            .find_map(|cause| match cause.downcast_ref() {
+        Chained(error).causes().find_map(|cause| {
+            if let Some(HandshakeError::RefusedByPeer { alert, .. }) = cause.downcast_ref() {
+                return Some(*alert);
+            }
+            match cause.downcast_ref() {
                 Some(rustls::Error::AlertReceived(alert)) => Some(Self(*alert)),
                 Some(_) | None => cause.downcast_ref().and_then(Self::by_text),
-            })
+            }
+        })
     }
 
     fn by_text(error: &io::Error) -> Option<Self> {
