@@ -18,6 +18,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tower_service::Service;
 
+use crate::confirm::{Name, Silent, confirm};
+use crate::destination::Destination;
 use crate::goaway::SaysGoaway;
 use crate::lifeline::Ending;
 use crate::stream::ClientStream;
@@ -27,6 +29,13 @@ use crate::stream::ClientStream;
 /// The current snapshot is read after TCP has connected, right before the handshake. It speaks to `https` URIs alone and
 /// never falls back to plaintext. The server's [`PeerInfo`] is among the extensions of every response.
 ///
+/// A server that refuses us is an error of connecting, with its alert, in TLS 1.3 too, where it says so after our own
+/// handshake is done: a new connection is handed out when its server has shown that it accepts us. See
+/// [`confirm_timeout`](Self::confirm_timeout) for what that costs, and when it cannot be known.
+///
+/// Of the protocols that [`ClientTls`] offers, a server picks one by ALPN. One that knows no ALPN is taken to speak
+/// HTTP/1.1, if that was offered, or nothing was; else it is refused.
+///
 /// A connection in a pool is cut when its server would no longer be let in. When our credentials were rotated, or ahead of
 /// the end of its server's certificates, the pool moves to a new connection, without losing a request, if it is told to by a
 /// [`RetireLayer`](crate::RetireLayer).
@@ -35,6 +44,8 @@ pub struct Connector {
     tls: ClientTls,
     connect_timeout: Duration,
     handshake_timeout: Duration,
+    confirm_timeout: Duration,
+    silent: Silent,
 }
 
 impl Connector {
@@ -46,6 +57,8 @@ impl Connector {
             tls,
             connect_timeout: limit,
             handshake_timeout: limit,
+            confirm_timeout: Duration::from_secs(1),
+            silent: Silent::default(),
         }
     }
 
@@ -63,28 +76,36 @@ impl Connector {
         self
     }
 
+    /// How long a server of TLS 1.3 may take to show that it accepts us, which it does by a session ticket or by the first
+    /// bytes of its protocol. Default: 1 s. Zero: it is not waited for, and a refusal is met by the first read.
+    ///
+    /// It costs one round trip per new connection. A server that says nothing is waited for until the time is up and then
+    /// taken to accept us; of the next ten minutes' connections to it none waits, for up to 1,024 such servers. Our own say
+    /// nothing with `Resumption::Off` before the first request; most others' send tickets unless told not to.
+    #[must_use]
+    pub fn confirm_timeout(mut self, timeout: Duration) -> Self {
+        self.confirm_timeout = timeout;
+        self
+    }
+
     /// Connects to the host of `uri`, at its port or 443.
     ///
     /// # Errors
     ///
-    /// Where it failed: the URI, TCP, or the handshake.
+    /// Where it failed: the URI, TCP, or the handshake, and that is also where the server has refused us, or has closed the
+    /// connection before it said anything.
     pub async fn connect(&self, uri: &Uri) -> Result<ClientStream<TcpStream>, ConnectError> {
-        if uri.scheme_str() != Some("https") {
-            let found = uri.scheme_str().unwrap_or("none").to_owned();
-            return Err(ConnectError::NotHttps { found });
-        }
-        let host = uri.host().unwrap_or_default();
-        let host = host
-            .strip_prefix('[')
-            .and_then(|h| h.strip_suffix(']'))
-            .unwrap_or(host);
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|source| ConnectError::InvalidHost {
-                host: host.to_owned(),
-                source,
-            })?;
-        let target = (host, uri.port_u16().unwrap_or(443));
-        let tcp = timeout(self.connect_timeout, TcpStream::connect(target))
+        let stream = self.dial(&Destination::of(uri)?).await?;
+        self.agreed(&stream)?;
+        Ok(stream)
+    }
+
+    /// Connects, whatever the server says of protocols.
+    pub(crate) async fn dial(
+        &self,
+        to: &Destination,
+    ) -> Result<ClientStream<TcpStream>, ConnectError> {
+        let tcp = timeout(self.connect_timeout, TcpStream::connect(to.address()))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| ConnectError::Tcp {
@@ -92,12 +113,29 @@ impl Connector {
             })?;
         // Small records are latency here, not throughput. A socket that refuses the option still works.
         let _ = tcp.set_nodelay(true);
-        self.handshake(name, tcp).await
+        self.establish((to.name().clone(), Some(to.port())), tcp)
+            .await
     }
 
-    /// Does the client's side of a handshake, on any stream of bytes.
+    /// RFC 7301 §3.1: a server without ALPN ignores what we offer. Whoever offers HTTP/2 alone does not mean to speak
+    /// HTTP/1.1 with it, nor whatever else may listen there under the same certificate.
+    fn agreed<IO>(&self, stream: &ClientStream<IO>) -> Result<(), HandshakeError> {
+        if stream.peer().alpn().is_some() {
+            return Ok(());
+        }
+        let offered = &self.tls.handshake().config().alpn_protocols;
+        if offered.is_empty() || offered.iter().any(|name| name == b"http/1.1") {
+            return Ok(());
+        }
+        let ours = offered.iter().map(|name| String::from_utf8_lossy(name));
+        Err(HandshakeError::NoCommonProtocol {
+            ours: ours.map(Into::into).collect(),
+        })
+    }
+
+    /// Does the client's side of a handshake, on any stream of bytes, and waits for the server to accept us.
     ///
-    /// In TLS 1.3 a server that refuses us says so after this has succeeded: the first read then fails.
+    /// What the server has sent by then is there to be read. What it says of ALPN is the caller's to judge.
     ///
     /// # Errors
     ///
@@ -110,15 +148,27 @@ impl Connector {
     where
         IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
+        self.establish((name, None), io).await
+    }
+
+    async fn establish<IO>(&self, server: Name, io: IO) -> Result<ClientStream<IO>, ConnectError>
+    where
+        IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
         let handshake = self.tls.handshake();
         let limit = self.handshake_timeout;
-        let connect = TlsConnector::from(handshake.config()).connect(name.clone(), io);
-        let tls = match timeout(limit, connect).await {
+        let connect = TlsConnector::from(handshake.config()).connect(server.0.clone(), io);
+        let mut tls = match timeout(limit, connect).await {
             Ok(Ok(tls)) => tls,
             Ok(Err(error)) => return Err(handshake.explain(&error).into()),
             Err(_) => return Err(HandshakeError::Timeout { after: limit }.into()),
         };
-        let peer = handshake.established(tls.get_ref().1, &name)?;
+        let peer = handshake.established(tls.get_ref().1, &server.0)?;
+        if !self.confirm_timeout.is_zero() && self.silent.is_asked(&server) {
+            let word = confirm(&mut tls, self.confirm_timeout).await;
+            let word = word.map_err(|error| handshake.explain(&error))?;
+            self.silent.note(server, word);
+        }
         Ok(ClientStream::new(tls, peer))
     }
 }
@@ -134,7 +184,12 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let this = self.clone();
-        Box::pin(async move { this.connect(&uri).await.map(Connected::new) })
+        Box::pin(async move {
+            let to = Destination::of(&uri)?;
+            let stream = this.dial(&to).await?;
+            this.agreed(&stream)?;
+            Ok(Connected::new(stream))
+        })
     }
 }
 
@@ -197,18 +252,26 @@ impl ConnectError {
 
 /// A connection in the pool of hyper-util's client.
 #[derive(Debug)]
-pub struct Connected(TokioIo<SaysGoaway<TcpStream>>);
+pub struct Connected {
+    io: TokioIo<SaysGoaway<TcpStream>>,
+}
 
 impl Connected {
-    fn new(stream: ClientStream<TcpStream>) -> Self {
+    pub(crate) fn new(stream: ClientStream<TcpStream>) -> Self {
         stream.lifeline().ends(Ending::Retired);
-        Self(TokioIo::new(SaysGoaway::new(stream)))
+        Self {
+            io: TokioIo::new(SaysGoaway::new(stream)),
+        }
     }
 
     /// The server.
     #[must_use]
     pub fn peer(&self) -> &PeerInfo {
-        self.0.inner().peer()
+        self.io.inner().peer()
+    }
+
+    fn is_http2(&self) -> bool {
+        self.peer().alpn() == Some(b"h2")
     }
 }
 
@@ -216,8 +279,8 @@ impl Connection for Connected {
     fn connected(&self) -> PoolInfo {
         let info = PoolInfo::new()
             .extra(self.peer().clone())
-            .extra(self.0.inner().pooled().handle());
-        if self.peer().alpn() == Some(b"h2") {
+            .extra(self.io.inner().pooled().handle());
+        if self.is_http2() {
             info.negotiated_h2()
         } else {
             info
@@ -231,7 +294,7 @@ impl Read for Connected {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
+        Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
     }
 }
 
@@ -241,19 +304,19 @@ impl Write for Connected {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.io.is_write_vectored()
     }
 
     fn poll_write_vectored(
@@ -261,6 +324,6 @@ impl Write for Connected {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
     }
 }

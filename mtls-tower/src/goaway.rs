@@ -4,8 +4,9 @@
 //! when a connection is to be retired, one is read from it that the server did not send. Requests in flight finish, the
 //! next one makes a new connection, and the client closes the old one when it is done.
 //!
-//! A pool that a [`RetireLayer`](crate::RetireLayer) tells is told in a better way, and not in this one. It is not said before the first response has begun: a request whose connection was made for it is not tried again on
-//! another by hyper's pool.
+//! A pool that a [`RetireLayer`](crate::RetireLayer) tells is told in a better way, and not in this one. It is not said
+//! before the first response has begun: a request whose connection was made for it is not tried again on another by hyper's
+//! pool.
 
 use std::future::Future;
 use std::io::{self, IoSlice};

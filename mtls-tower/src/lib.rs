@@ -20,7 +20,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs |
-//! | `client` | yes | [`Connector`] |
+//! | `client` | yes | [`Connector`], [`RetireLayer`] |
 //! | `fips` | no | the FIPS 140-3 module of aws-lc-rs |
 //! | `notify` | yes | reload on filesystem events |
 //! | `ring` | no | the crypto provider ring |
@@ -34,7 +34,11 @@ mod admission;
 mod audit;
 mod authorize;
 #[cfg(feature = "client")]
+mod confirm;
+#[cfg(feature = "client")]
 mod connect;
+#[cfg(feature = "client")]
+mod destination;
 #[cfg(feature = "server")]
 mod first_bytes;
 mod forwarded;

@@ -24,9 +24,11 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use mtls_core::rustls::ServerConfig;
 use mtls_core::testing::{Issued, LeafOptions, TestCa};
-use mtls_core::{ClientTls, HandshakeError, PeerInfo, Policy, Reason, Role, ServerTls};
+use mtls_core::{
+    ClientTls, HandshakeError, PeerInfo, Policy, Reason, Role, ServerTls, TlsVersions,
+};
 use mtls_tower::{ConnectError, Connector, serve};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tower::service_fn;
@@ -234,7 +236,7 @@ async fn a_server_that_speaks_no_tls_or_does_not_answer_is_refused_by_its_reason
     let addr = plaintext.local_addr().unwrap();
     tokio::spawn(async move {
         let (mut tcp, _) = plaintext.accept().await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut tcp, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
             .await
             .unwrap();
         let _ = tcp.read_to_end(&mut Vec::new()).await;
@@ -255,16 +257,100 @@ async fn a_server_that_refuses_us_tells_so_by_its_alert() {
     let ca = TestCa::new("example.org");
     let policy = Policy::spiffe_id("spiffe://example.org/web").unwrap();
     let addr = serving(listen(), server_for(&ca, policy));
-    // TLS 1.3 lets the client finish first: the first read brings the refusal.
-    let connector = Connector::new(client(&ca, "/batch"));
-    let mut stream = within(connector.connect(&https(addr))).await.unwrap();
-    let error = within(stream.read_u8()).await.unwrap_err();
+    let error = Connector::new(client(&ca, "/batch"))
+        .connect(&https(addr))
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::RefusedByPeer));
     assert_eq!(alert(&error), "access_denied");
+    let error = within(http_client(client(&ca, "/batch")).get(https(addr)))
+        .await
+        .unwrap_err();
+    assert!(error.is_connect());
+    assert_eq!(alert(&error), "access_denied");
+}
 
-    let tls = ClientTls::builder(&ca.source(&ca.issue("/batch")));
-    let tls = tls.verify_server_name().alpn(["http/1.1"]).build().unwrap();
-    let error = within(http_client(tls).get(https(addr))).await.unwrap_err();
-    assert_eq!(alert(&error), "access_denied");
+/// A server without ALPN lets the handshake succeed, whatever it speaks.
+#[tokio::test]
+async fn who_offers_http_2_alone_speaks_with_no_server_that_does_not_agree_to_it() {
+    let ca = TestCa::new("example.org");
+    let without = ServerTls::builder(&ca.source(&ca.issue("/api")))
+        .authorize(Policy::any_verified_peer())
+        .alpn([""; 0])
+        .build()
+        .unwrap();
+    let addr = serving(listen(), without);
+    for (offers, spoken) in [
+        (&["h2", "http/1.1"][..], true),
+        (&["http/1.1"], true),
+        (&[], true),
+        (&["h2"], false),
+    ] {
+        let tls = client(&ca, "/web").with_alpn(offers.iter().copied());
+        let answer = within(http_client(tls.clone()).get(https(addr))).await;
+        let by_itself = within(Connector::new(tls).connect(&https(addr))).await;
+        if spoken {
+            assert_eq!(answer.unwrap().version(), Version::HTTP_11);
+            assert_eq!(by_itself.unwrap().peer().alpn(), None);
+        } else {
+            let refused = answer.unwrap_err();
+            let refused = HandshakeError::find(&refused).unwrap();
+            assert_eq!(refused.reason(), Reason::NoCommonProtocol);
+            assert_eq!(
+                by_itself.unwrap_err().reason(),
+                Some(Reason::NoCommonProtocol)
+            );
+        }
+    }
+}
+
+/// The beginning of a handshake of TLS 1.2 with a server that picks `protocol`, offered or not.
+async fn picking(protocol: &'static [u8]) -> SocketAddr {
+    let listener = listen();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        let _ = tcp.read(&mut [0; 4096]).await;
+        let length = |length: usize| u16::try_from(length).unwrap().to_be_bytes();
+        // RFC 7301 §3.1, RFC 7627 §5.1, RFC 5746 §3.6.
+        let mut extensions = vec![0, 16];
+        extensions.extend(length(protocol.len() + 3));
+        extensions.extend(length(protocol.len() + 1));
+        extensions.push(u8::try_from(protocol.len()).unwrap());
+        extensions.extend(protocol);
+        extensions.extend([0, 23, 0, 0, 0xff, 1, 0, 1, 0]);
+        // RFC 5246 §7.4.1.3: TLS 1.2, a random, no session, ECDHE-ECDSA with AES-128-GCM, no compression.
+        let mut hello = vec![3, 3];
+        hello.extend([7; 32]);
+        hello.extend([0, 0xc0, 0x2b, 0]);
+        hello.extend(length(extensions.len()));
+        hello.extend(extensions);
+        let mut record = vec![22, 3, 3];
+        record.extend(length(hello.len() + 4));
+        record.extend([2, 0]);
+        record.extend(length(hello.len()));
+        record.extend(hello);
+        tcp.write_all(&record).await.unwrap();
+    });
+    addr
+}
+
+#[tokio::test]
+async fn a_server_that_picks_a_protocol_which_was_not_offered_is_refused() {
+    let ca = TestCa::new("example.org");
+    let tls = ClientTls::builder(&ca.source(&ca.issue("/web")))
+        .verify_server_name()
+        .versions(TlsVersions::Tls12AndTls13)
+        .build()
+        .unwrap();
+    let connector = Connector::new(tls);
+    let refused = within(connector.connect(&https(picking(b"spdy/3").await))).await;
+    let refused = format!("{:?}", refused.unwrap_err());
+    let reason = "SelectedUnofferedApplicationProtocol";
+    assert!(refused.contains(reason), "{refused}");
+    // With one that was, it goes on, until the server goes away.
+    let refused = within(connector.connect(&https(picking(b"h2").await))).await;
+    assert_eq!(refused.unwrap_err().reason(), Some(Reason::PeerClosed));
 }
 
 #[tokio::test]

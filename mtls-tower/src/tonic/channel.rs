@@ -301,14 +301,15 @@ impl fmt::Debug for ResponseFuture {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The server ended the connection by an alert, most often because it does not let us in. A status that is made of it
-    /// is `UNAVAILABLE`; the [`Alert`] is found in it.
+    /// The server ended a connection that stood, by an alert. A status that is made of it is `UNAVAILABLE`; the [`Alert`] is
+    /// found in it.
     #[error("the call was refused with its connection")]
     Refused {
         /// The alert is beneath it.
         source: Unavailable,
     },
-    /// Anything else that tonic reports: among it that no connection could be made.
+    /// Anything else that tonic reports: among it that no connection could be made, as with a server that refuses us. A status
+    /// is then `UNAVAILABLE`, too, and has the [`Alert`].
     #[error(transparent)]
     Transport {
         /// tonic's word.

@@ -11,6 +11,7 @@ use mtls_core::ClientTls;
 use tower_service::Service;
 
 use crate::connect::{Connected, Connector};
+use crate::destination::Destination;
 
 /// A [`Connector`] that speaks HTTP/2 alone: it offers no other protocol, and a server that does not agree to it is
 /// refused, for tonic's client would speak it anyway.
@@ -42,6 +43,13 @@ impl Http2Connector {
     pub fn handshake_timeout(self, timeout: Duration) -> Self {
         Self(self.0.handshake_timeout(timeout))
     }
+
+    /// How long a server of TLS 1.3 may take to show that it accepts us. Default: 1 s. Zero: it is not waited for. See
+    /// [`Connector::confirm_timeout`].
+    #[must_use]
+    pub fn confirm_timeout(self, timeout: Duration) -> Self {
+        Self(self.0.confirm_timeout(timeout))
+    }
 }
 
 impl Service<Uri> for Http2Connector {
@@ -54,12 +62,14 @@ impl Service<Uri> for Http2Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.0.call(uri);
+        let connector = self.0.clone();
         Box::pin(async move {
-            let connected = connecting.await.map_err(|e| Unavailable(Box::new(e)))?;
+            let unavailable = |error| Unavailable(Box::new(error));
+            let to = Destination::of(&uri).map_err(unavailable)?;
+            let stream = connector.dial(&to).await.map_err(unavailable)?;
             // RFC 9113 §3.2: a client uses ALPN to agree on `h2`. A server without ALPN lets the handshake succeed.
-            match connected.peer().alpn() {
-                Some(b"h2") => Ok(connected),
+            match stream.peer().alpn() {
+                Some(b"h2") => Ok(Connected::new(stream)),
                 other => {
                     let found = other.map(|name| String::from_utf8_lossy(name).into_owned());
                     Err(Unavailable(Box::new(NotHttp2 { found })))

@@ -1,7 +1,8 @@
 //! A connection of a channel, whose server's alert is kept.
 //!
-//! In TLS 1.3 a server refuses a client after the client's own handshake is done, by an alert that the first read meets.
-//! tonic may report a call that was given up for it as cancelled, without a cause.
+//! Most refusals are errors of connecting, for the connector waits until the server has accepted us. A server that takes too
+//! long to say so, or changes its mind, ends the connection by an alert that a read meets. tonic may report a call that was
+//! given up for it as cancelled, without a cause.
 
 use std::fmt;
 use std::io::{self, IoSlice};
