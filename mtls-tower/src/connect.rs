@@ -21,7 +21,7 @@ use tower_service::Service;
 use crate::confirm::{Name, Silent, confirm};
 use crate::destination::Destination;
 use crate::goaway::SaysGoaway;
-use crate::lifeline::Ending;
+use crate::lifeline::{Ending, Lifeline};
 use crate::stream::ClientStream;
 
 /// Connects by mutual TLS, for hyper-util's client and everything else that takes a `Service<Uri>`.
@@ -38,7 +38,8 @@ use crate::stream::ClientStream;
 ///
 /// A connection in a pool is cut when its server would no longer be let in. When our credentials were rotated, or ahead of
 /// the end of its server's certificates, the pool moves to a new connection, without losing a request, if it is told to by a
-/// [`RetireLayer`](crate::RetireLayer).
+/// [`RetireLayer`](crate::RetireLayer). For hyper-util's other pool, whose parts are services, see
+/// [`pool`](crate::pool).
 #[derive(Debug, Clone)]
 pub struct Connector {
     tls: ClientTls,
@@ -188,7 +189,7 @@ impl Service<Uri> for Connector {
             let to = Destination::of(&uri)?;
             let stream = this.dial(&to).await?;
             this.agreed(&stream)?;
-            Ok(Connected::new(stream))
+            Ok(Connected::new(stream, to))
         })
     }
 }
@@ -254,13 +255,15 @@ impl ConnectError {
 #[derive(Debug)]
 pub struct Connected {
     io: TokioIo<SaysGoaway<TcpStream>>,
+    to: Destination,
 }
 
 impl Connected {
-    pub(crate) fn new(stream: ClientStream<TcpStream>) -> Self {
+    pub(crate) fn new(stream: ClientStream<TcpStream>, to: Destination) -> Self {
         stream.lifeline().ends(Ending::Retired);
         Self {
             io: TokioIo::new(SaysGoaway::new(stream)),
+            to,
         }
     }
 
@@ -270,8 +273,18 @@ impl Connected {
         self.io.inner().peer()
     }
 
-    fn is_http2(&self) -> bool {
+    /// Whether HTTP/2 was negotiated.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
         self.peer().alpn() == Some(b"h2")
+    }
+
+    pub(crate) fn lifeline(&self) -> &Lifeline {
+        self.io.inner().lifeline()
+    }
+
+    pub(crate) fn to(&self) -> &Destination {
+        &self.to
     }
 }
 

@@ -6,13 +6,19 @@ use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 
 use crate::connect::ConnectError;
 
-/// The host and port of an `https` URI.
+/// The host and port of an `https` URI. Two of the same name and port are equal, however they are written.
 #[derive(Debug, Clone)]
 pub(crate) struct Destination {
     name: ServerName<'static>,
     /// Host and port, the latter where it is not the scheme's own (RFC 9110 §7.2).
     authority: Authority,
     port: u16,
+}
+
+impl PartialEq for Destination {
+    fn eq(&self, other: &Self) -> bool {
+        self.port == other.port && self.name == other.name
+    }
 }
 
 impl Destination {
@@ -54,6 +60,11 @@ impl Destination {
     /// What is resolved and connected to.
     pub(crate) fn address(&self) -> (&str, u16) {
         (without_brackets(self.authority.host()), self.port)
+    }
+
+    /// As URIs and the header `Host` have it.
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.authority
     }
 }
 

@@ -19,6 +19,7 @@ use mtls_core::PeerInfo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use crate::lifeline::Lifeline;
 use crate::retire::Pooled;
 use crate::stream::ClientStream;
 
@@ -53,6 +54,10 @@ impl<IO> SaysGoaway<IO> {
 
     pub(crate) fn peer(&self) -> &PeerInfo {
         self.stream.peer()
+    }
+
+    pub(crate) fn lifeline(&self) -> &Lifeline {
+        self.stream.lifeline()
     }
 
     /// Says what is left to say, if it is time and there is room.

@@ -2,7 +2,7 @@
 //!
 //! A server: [`serve`] runs any tower service over HTTP/1.1 and HTTP/2; [`MtlsListener`] hands out streams to a loop of
 //! your own, whose requests a [`GuardLayer`] guards; [`Acceptor`] does one handshake. A client: [`Connector`] for
-//! hyper-util's client and whatever else connects by a `Service<Uri>`.
+//! hyper-util's client and whatever else connects by a `Service<Uri>`; [`pool`] for the pool that is built of services.
 //!
 //! Every request that [`serve`] hands on has a [`PeerInfo`] among its extensions, and so has every response that came
 //! through a [`Connector`]: one value per connection, whose peer was verified and has proven to hold its key.
@@ -20,7 +20,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs |
-//! | `client` | yes | [`Connector`], [`RetireLayer`] |
+//! | `client` | yes | [`Connector`], [`RetireLayer`], [`pool`] |
 //! | `fips` | no | the FIPS 140-3 module of aws-lc-rs |
 //! | `notify` | yes | reload on filesystem events |
 //! | `ring` | no | the crypto provider ring |
@@ -53,6 +53,9 @@ mod listen;
 mod listener;
 mod peer_info;
 mod permissive;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub mod pool;
 mod proxy;
 mod refusal;
 mod refusals;

@@ -19,18 +19,20 @@ use common::{alert, client, https, listen, patient, provider, server_for, within
 use http::{Request, Response};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::pool::singleton::Singleton;
 use hyper_util::rt::TokioExecutor;
 use mtls_core::rustls::server::WebPkiClientVerifier;
 use mtls_core::rustls::version::{TLS12, TLS13};
 use mtls_core::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use mtls_core::testing::TestCa;
 use mtls_core::{ClientTls, HandshakeError, Policy, Reason, Resumption, ServerTls, TlsVersions};
+use mtls_tower::pool::HttpLayer;
 use mtls_tower::{Acceptor, ConnectError, Connector, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
-use tower::service_fn;
+use tower::{Layer, Service, service_fn};
 
 /// A server that lets in `/web` alone, and answers everything.
 fn serving(ca: &TestCa) -> SocketAddr {
@@ -54,17 +56,21 @@ fn speaking(ca: &TestCa, path: &str, alpn: &str) -> Connector {
 
 const EACH: [&str; 2] = ["http/1.1", "h2"];
 
-/// Two ways to connect, all of which are refused: by itself, in the pool of hyper-util's client.
+/// Three ways to connect, all of which are refused: by itself, in the pool of hyper-util's client, in the other pool.
 async fn connect(way: usize, connector: Connector, addr: SocketAddr) -> HandshakeError {
     let to = https(addr);
-    let error: Box<dyn std::error::Error + Send + Sync> = match way % 2 {
+    let error: Box<dyn std::error::Error + Send + Sync> = match way % 3 {
         0 => within(connector.connect(&to)).await.unwrap_err().into(),
-        _ => {
+        1 => {
             let http: Client<_, Empty<Bytes>> =
                 Client::builder(TokioExecutor::new()).build(connector);
             let error = within(http.get(to)).await.unwrap_err();
             assert!(error.is_connect(), "{error:?}");
             error.into()
+        }
+        _ => {
+            let mut pool = Singleton::new(HttpLayer::http2::<Empty<Bytes>>().layer(connector));
+            within(pool.call(to)).await.unwrap_err().into()
         }
     };
     HandshakeError::find(&*error)

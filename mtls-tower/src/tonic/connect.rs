@@ -69,7 +69,7 @@ impl Service<Uri> for Http2Connector {
             let stream = connector.dial(&to).await.map_err(unavailable)?;
             // RFC 9113 §3.2: a client uses ALPN to agree on `h2`. A server without ALPN lets the handshake succeed.
             match stream.peer().alpn() {
-                Some(b"h2") => Ok(Connected::new(stream)),
+                Some(b"h2") => Ok(Connected::new(stream, to)),
                 other => {
                     let found = other.map(|name| String::from_utf8_lossy(name).into_owned());
                     Err(Unavailable(Box::new(NotHttp2 { found })))

@@ -17,3 +17,4 @@ mod foreign;
 
 mod pool;
 mod server;
+mod services;
