@@ -171,7 +171,7 @@ fn stays_within_origin(attempt: &Attempt<'_>) -> bool {
 const MAX_REDIRECTS: usize = 10;
 
 /// For name resolution, TCP and the handshake together, as long as the other adapters give a handshake.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const HTTP1: &[&str] = &["http/1.1"];
 

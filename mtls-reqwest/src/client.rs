@@ -5,12 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use mtls_core::ClientTls;
-use reqwest::{IntoUrl, Method};
+use mtls_core::{ClientTls, PeerIdentity};
+use reqwest::{IntoUrl, Method, Url};
 use tower_service::Service;
 
 use crate::builder::{self, ClientBuilder};
+use crate::dial::dial;
 use crate::error::Error;
+use crate::explain::Explanation;
 use crate::request::RequestBuilder;
 use crate::rotation::Rotation;
 
@@ -89,6 +91,36 @@ impl Client {
         let mut response = generation.http().execute(request).await?;
         generation.identify(&mut response);
         Ok(response)
+    }
+
+    /// Connects to the server of an `https` URL as a request would, waits until it has accepted or refused us, and hangs up.
+    /// No request is sent. It takes 11 s at most: 10 s to connect, 1 s for the server's word.
+    ///
+    /// It is for an operator's question, or a log, after a request failed by [`Explanation::ClosedByPeer`]: if its server
+    /// refuses us, this finds the alert that was lost. Nothing calls it by itself. What it says is true of this moment and
+    /// this connection: that the request before was not acted upon, it does not say, so its [`Explanation::retry`] is no word
+    /// on sending that one again.
+    ///
+    /// A server of TLS 1.3 that says nothing before it is asked is taken to accept us. Names are resolved by the system,
+    /// whatever [`ClientBuilder::configure`] set for requests.
+    ///
+    /// ```no_run
+    /// # async fn doc(http: mtls_reqwest::Client, error: reqwest::Error) {
+    /// use mtls_reqwest::{Explanation, explain};
+    ///
+    /// let mut why = explain(&error);
+    /// if let (Explanation::ClosedByPeer, Some(url)) = (&why, error.url()) {
+    ///     why = http.dial(url).await.err().unwrap_or(why);
+    /// }
+    /// eprintln!("{why}: {}", why.remedy());
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection, or none that lasts.
+    pub async fn dial(&self, url: &Url) -> Result<PeerIdentity, Explanation> {
+        dial(self.tls(), url).await
     }
 
     /// The `reqwest::Client` of the current snapshot, for a library that wants one.

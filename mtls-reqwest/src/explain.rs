@@ -12,9 +12,9 @@ use mtls_core::{Alert, Chained, HandshakeError, Reason};
 /// it says so by an alert, which arrives instead of the first response: [`reqwest::Error::is_connect`] is then false, and
 /// this finds [`Explanation::RefusedByPeer`]. Now and then the alert is lost: by a race inside hyper, in which it is read
 /// before the request is there to fail of it, over HTTP/2 more often than over HTTP/1.1; and with any server that closes its
-/// socket without waiting until the alert was read. What is left is [`Explanation::ClosedByPeer`], a possible refusal. Very
-/// seldom the same race leaves a request without any answer: a timeout, of the request or by
-/// [`configure`](crate::ClientBuilder::configure), ends it.
+/// socket without waiting until the alert was read. What is left is [`Explanation::ClosedByPeer`], a possible refusal:
+/// [`Client::dial`](crate::Client::dial) then asks whether it is one. Very seldom the same race leaves a request without any
+/// answer: a timeout, of the request or by [`configure`](crate::ClientBuilder::configure), ends it.
 ///
 /// # Sending it again after a rotation
 ///
@@ -81,6 +81,7 @@ pub fn explain(error: &reqwest::Error) -> Explanation {
 #[non_exhaustive]
 pub enum Explanation {
     /// The server closed the connection before it had answered: it refused us and the alert was lost, or it stopped.
+    /// [`Client::dial`](crate::Client::dial) can tell.
     ClosedByPeer,
     /// Name resolution or TCP failed, or the connection broke.
     Network,
@@ -170,6 +171,24 @@ impl Explanation {
                 Retry::No
             }
             Self::RefusedByPeer { .. } => Retry::AfterReload,
+        }
+    }
+
+    /// What a handshake of our own failed of.
+    pub(crate) fn from_handshake(error: HandshakeError) -> Self {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "an open list of another crate, whose rest is a matter of TLS"
+        )]
+        match error {
+            HandshakeError::Chain { .. } | HandshakeError::NoProofOfPossession { .. } => {
+                Self::PeerNotTrusted { error }
+            }
+            HandshakeError::PeerClosed => Self::ClosedByPeer,
+            HandshakeError::PlaintextPeer => Self::Plaintext,
+            HandshakeError::RefusedByPeer { alert, .. } => Self::RefusedByPeer { alert },
+            HandshakeError::Io { .. } => Self::Network,
+            _ => Self::Tls { error },
         }
     }
 

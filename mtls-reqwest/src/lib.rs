@@ -91,6 +91,7 @@
 
 mod builder;
 mod client;
+mod dial;
 mod error;
 mod explain;
 mod request;
