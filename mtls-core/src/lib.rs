@@ -30,7 +30,8 @@
 //! - **Behind an ingress**: [`Forwarded`] says whose word counts for who their client is.
 //! - **Files were not taken**: [`CredentialSource::status`], [`LoadError::remedy`].
 //! - **Material that is not in files**: [`SourceBuilder::publish`] and its [`Publisher`].
-//! - **Anything else that speaks rustls**: [`ServerTls::handshake`], [`ClientTls::handshake`] and the module [`rustls`].
+//! - **Anything else that speaks rustls**: [`ServerTls::handshake`] and [`ClientTls::handshake`] for connections
+//!   that are yours, [`ServerTls::configs`] and [`ClientTls::configs`] for a library's, and the module [`rustls`].
 //! - **Tests**: the feature `testing`, a CA and mounted directories.
 //!
 //! # What is verified
@@ -123,7 +124,10 @@ pub mod rustls {
 
     use crate::snapshot::CredentialMaterial;
     use crate::tls::TlsFault;
-    pub use crate::tls::{ClientHandshake, ServerHandshake};
+    pub use crate::tls::{
+        ClientConfigs, ClientHandshake, DangerousClientConfigs, DangerousServerConfigs,
+        ServerConfigs, ServerHandshake,
+    };
 
     /// Credentials whose private key is held elsewhere, in a KMS or a PKCS#11 token: the leaf, its intermediates, and
     /// what signs for the leaf.

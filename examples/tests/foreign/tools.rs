@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ pub(crate) enum Tool {
     Haproxy,
     Nginx,
     Openssl3,
+    #[allow(dead_code, reason = "of the consumers' tests")]
+    Postgresql,
     Python3WithOpenssl3,
 }
 
@@ -65,6 +67,7 @@ impl Tool {
             Self::Haproxy => ("haproxy", "-vv", &["HAProxy version", "OpenSSL 3"]),
             Self::Nginx => ("nginx", "-V", &["nginx/1.", "OpenSSL 3"]),
             Self::Openssl3 => ("openssl", "version", &["OpenSSL 3"]),
+            Self::Postgresql => return postgresql().is_some(),
             Self::Python3WithOpenssl3 => (
                 "python3",
                 "-Icimport ssl; print(ssl.OPENSSL_VERSION)",
@@ -79,6 +82,13 @@ impl Tool {
             wanted.iter().all(|wanted| text.contains(wanted))
         })
     }
+}
+
+/// Where PostgreSQL's server is: Debian keeps it off the path.
+pub(crate) fn postgresql() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let mut programs = versions.map(|version| version.unwrap().path().join("bin"));
+    programs.find(|bin| bin.join("postgres").exists())
 }
 
 /// What became of a command.

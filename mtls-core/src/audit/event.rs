@@ -207,6 +207,18 @@ impl<'a> AuditEvent<'a> {
         Self::of(AuditStage::Handshake, client.into())
     }
 
+    /// The peer is let in, as far as a verifier knows that sees no connection: what is left of the handshake is in its peer's
+    /// hands.
+    pub(crate) fn handshake_proven(
+        connection: ConnectionFacts,
+        judged: JudgedUnder,
+        peer: &'a PeerIdentity,
+    ) -> Self {
+        let mut event = Self::new(AuditStage::Handshake, connection, Some(judged));
+        event.who = AuditSubject::Peer(peer);
+        event
+    }
+
     /// The handshake failed. `judged` is what it was judged by, if it came as far.
     #[must_use]
     pub fn handshake_refused(

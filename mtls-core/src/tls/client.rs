@@ -53,14 +53,14 @@ use crate::verify::Role;
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct ClientTls(Arc<Inner>);
+pub struct ClientTls(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     source: CredentialSource,
-    expected: Expected,
-    alpn: Vec<Vec<u8>>,
-    versions: TlsVersions,
+    pub(super) expected: Expected,
+    pub(super) alpn: Vec<Vec<u8>>,
+    pub(super) versions: TlsVersions,
     resumption: Resumption,
     /// One config per snapshot: two of the same would not resume each other's sessions.
     current: Mutex<Option<ClientHandshake>>,

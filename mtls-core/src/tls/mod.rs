@@ -6,6 +6,7 @@ mod connection;
 mod error;
 mod expected;
 mod explain;
+mod exported;
 mod forwarded;
 mod info;
 mod names;
@@ -24,6 +25,7 @@ pub use client::{
 pub use connection::ServerHandshake;
 pub use error::{Alert, ConfigError, HandshakeError, TlsFault};
 pub use expected::Expectation;
+pub use exported::{ClientConfigs, DangerousClientConfigs, DangerousServerConfigs, ServerConfigs};
 pub use forwarded::Forwarded;
 pub use info::PeerInfo;
 pub use names::{NamelessSaid, Otherwise, ServerNames, ServerNamesBuilder};

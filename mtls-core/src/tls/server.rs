@@ -43,7 +43,7 @@ use crate::verify::Role;
 #[derive(Debug, Clone)]
 pub struct ServerTls {
     source: CredentialSource,
-    settings: Arc<ServerSettings>,
+    pub(super) settings: Arc<ServerSettings>,
     sessions: Arc<ArcSwap<SessionsOf>>,
 }
 

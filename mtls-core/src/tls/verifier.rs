@@ -183,7 +183,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-fn unproven(error: rustls::Error, leaf: &CertificateDer<'_>) -> rustls::Error {
+pub(super) fn unproven(error: rustls::Error, leaf: &CertificateDer<'_>) -> rustls::Error {
     if error == rustls::Error::InvalidCertificate(CertificateError::BadSignature) {
         let presented = presented(Some(leaf));
         return carry(HandshakeError::NoProofOfPossession {
@@ -195,7 +195,7 @@ fn unproven(error: rustls::Error, leaf: &CertificateDer<'_>) -> rustls::Error {
 }
 
 /// rustls carries a foreign error inside its own; the alert is then certificate_unknown.
-fn carry(error: HandshakeError) -> rustls::Error {
+pub(super) fn carry(error: HandshakeError) -> rustls::Error {
     rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
 }
 
