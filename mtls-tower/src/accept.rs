@@ -49,7 +49,8 @@ impl Limits {
         self
     }
 
-    /// How many handshakes may be unfinished at a time; one more, and the oldest is given up. Default: 1024, at least 1.
+    /// How many handshakes may be unfinished at a time. At one more, the oldest is given up of the address that has the most
+    /// (of IPv6, the /64). Default: 1024, at least 1.
     pub fn pending_handshakes(mut self, bound: usize) -> Self {
         self.pending_handshakes = bound.max(1);
         self

@@ -1,17 +1,19 @@
 //! The accept loop: handshakes run beside it, bounded in number and time.
 
-use std::collections::{BTreeMap, HashMap};
-use std::future::pending;
+mod pending;
+
+use std::future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use mtls_core::{AuditEvent, Chained, ConnectionFacts, HandshakeError, ServerNames};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, warn};
 
+use self::pending::Pending;
 use crate::accept::{Acceptor, Limits};
 use crate::listen::keep_alive;
 use crate::permissive::Permissive;
@@ -22,7 +24,8 @@ use crate::stream::ServerStream;
 /// A TCP listener that hands out connections whose client is known.
 ///
 /// Handshakes run in tasks of their own, so that a client that says nothing delays nobody. At the bound of
-/// [`Limits::pending_handshakes`] the oldest unfinished one is given up: silent connections never keep a new one out.
+/// [`Limits::pending_handshakes`] the address that has the most unfinished ones gives way, by its oldest: silent connections
+/// never keep a new one out, and a flood from one place takes nobody else's.
 /// Dropping the listener ends the handshakes, and the refused clients that linger.
 #[derive(Debug)]
 pub struct MtlsListener {
@@ -173,7 +176,7 @@ impl MtlsListener {
 
     fn begin(&mut self, tcp: TcpStream, addr: SocketAddr) {
         if self.pending.len() >= self.limits.pending_handshakes {
-            self.pending.shed_oldest();
+            self.pending.shed_one();
         }
         // Small records are latency here, not throughput. A socket that refuses the option still works.
         if let Err(error) = tcp.set_nodelay(true) {
@@ -306,7 +309,7 @@ impl MtlsListener {
         } else {
             debug!(%error, "cannot accept; retrying");
         }
-        self.pending.shed_oldest();
+        self.pending.shed_one();
         self.pause = Some(Pause {
             until: now + BACK_OFF,
             for_a_descriptor: error.raw_os_error() == Some(EMFILE),
@@ -345,7 +348,7 @@ async fn behind_proxy(
 async fn next_of(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
     match listener {
         Some(listener) => listener.accept().await,
-        None => pending().await,
+        None => future::pending().await,
     }
 }
 
@@ -375,59 +378,6 @@ impl LastHandshakes {
     #[must_use]
     pub fn unfinished(&self) -> usize {
         self.0.pending.len()
-    }
-}
-
-/// The unfinished handshakes, oldest first; and those that were given up and have not ended yet.
-#[derive(Debug, Default)]
-struct Pending {
-    by_age: BTreeMap<u64, Started>,
-    ages: HashMap<Id, u64>,
-    shed: HashMap<Id, Started>,
-    next: u64,
-}
-
-#[derive(Debug)]
-struct Started {
-    task: AbortHandle,
-    addr: SocketAddr,
-    connection: ConnectionFacts,
-    started: Instant,
-}
-
-impl Pending {
-    fn len(&self) -> usize {
-        self.by_age.len()
-    }
-
-    fn insert(&mut self, task: AbortHandle, addr: SocketAddr, connection: ConnectionFacts) {
-        self.ages.insert(task.id(), self.next);
-        self.by_age.insert(
-            self.next,
-            Started {
-                task,
-                addr,
-                connection,
-                started: Instant::now(),
-            },
-        );
-        self.next += 1;
-    }
-
-    fn remove(&mut self, id: Id) -> Option<Started> {
-        match self.ages.remove(&id) {
-            Some(age) => self.by_age.remove(&age),
-            None => self.shed.remove(&id),
-        }
-    }
-
-    fn shed_oldest(&mut self) {
-        if let Some((_, oldest)) = self.by_age.pop_first() {
-            let id = oldest.task.id();
-            oldest.task.abort();
-            self.ages.remove(&id);
-            self.shed.insert(id, oldest);
-        }
     }
 }
 
