@@ -1,6 +1,7 @@
 //! The soak, for three seconds on each door: as a program of its own, since it counts what its process holds.
 
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::process::{Command, Output};
 

@@ -15,6 +15,10 @@ use tokio_rustls::LazyConfigAcceptor;
 use crate::stream::ServerStream;
 
 /// Bounds on what peers may cost before they are known.
+///
+/// In memory, together, that is at most [`pending_handshakes`](Self::pending_handshakes) × 96 KiB, and 256 × 16 KiB for those that
+/// [`linger`](Self::linger): 100 MiB by default. A client that says nothing holds 10 kB of it, one that has been answered 18 kB;
+/// the rest is for whoever sends a message of 64 KiB, the largest that is taken, and not its end.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct Limits {

@@ -21,6 +21,7 @@ mod openssl_server;
 mod pki;
 mod process;
 mod python;
+mod renegotiation;
 mod revocation;
 mod rotation;
 mod server;

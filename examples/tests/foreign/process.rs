@@ -102,6 +102,11 @@ impl Lines {
         panic!("no line with {texts:?} in {:#?}", *self.0.borrow());
     }
 
+    /// All lines so far.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.borrow().clone()
+    }
+
     /// No line so far holds all of `texts`.
     pub(crate) fn never_said(&self, texts: &[&str]) {
         let lines = self.0.borrow();

@@ -19,6 +19,15 @@ use tracing::{debug, error, warn};
 /// A peer is whom its certificate names, by whichever certificate; clients without one are one for each IP address, and for
 /// each /64 of IPv6, since that is what one machine is given. A connection that was
 /// upgraded to another protocol counts no more.
+///
+/// In memory, together, connections hold at most their number × (1.1 MiB + 448 KiB × the requests that one may have in flight
+/// over HTTP/2, by default 200), and what the service keeps of them. An idle one holds 46 kB. Both of the rest are buffers of
+/// hyper's for clients that send and do not end, or do not read: set them by
+/// [`max_concurrent_streams`](crate::Serve::max_concurrent_streams) and, in [`configure_http`](crate::Serve::configure_http),
+/// by `http2().max_send_buf_size(..)`, 400 KiB a request, and `http1().max_buf_size(..)`.
+///
+/// Who does not read is ended over HTTP/2 by the ping that it does not answer, after 80 s. Over HTTP/1.1 nothing asks for it:
+/// there its age ends it, by [`max_age`](crate::Serve::max_age) or with its certificate.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use]
 pub struct ConnectionLimits {
