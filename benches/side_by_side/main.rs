@@ -16,6 +16,7 @@
 )]
 
 mod case;
+mod floods;
 mod handshakes;
 mod instructions;
 mod reload;
@@ -58,9 +59,10 @@ fn main() {
 type Figures = (&'static str, fn() -> Vec<Row>);
 
 /// What has more to it than two sides.
-const FIGURES: [Figures; 4] = [
+const FIGURES: [Figures; 5] = [
     ("request", requests::request_path),
     ("policy", requests::decisions),
+    ("floods", floods::latencies),
     ("reload", reload::swaps),
     ("trust-change", reload::trust_changes),
 ];
