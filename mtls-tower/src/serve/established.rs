@@ -26,8 +26,8 @@ use tracing::{debug, error, warn};
 /// [`max_concurrent_streams`](crate::Serve::max_concurrent_streams) and, in [`configure_http`](crate::Serve::configure_http),
 /// by `http2().max_send_buf_size(..)`, 400 KiB a request, and `http1().max_buf_size(..)`.
 ///
-/// Who does not read is ended over HTTP/2 by the ping that it does not answer, after 80 s. Over HTTP/1.1 nothing asks for it:
-/// there its age ends it, by [`max_age`](crate::Serve::max_age) or with its certificate.
+/// Who lets a response fill its buffers and does not read is ended by its age, over HTTP/2 too, where no ping can be sent to it
+/// any more: by [`max_age`](crate::Serve::max_age) or with its certificate.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use]
 pub struct ConnectionLimits {
