@@ -38,7 +38,7 @@ async fn serve(tls: ServerTls, addr: &str) -> Result<(), Box<dyn Error>> {
 
 /// Until the client has said all, or would no longer be let in: then reading and writing fail.
 async fn echo(stream: ServerStream<TcpStream>) -> std::io::Result<()> {
-    tracing::info!(mtls.peer_id = %stream.peer(), "connected");
+    tracing::info!(mtls.peer_id = %stream.client(), "connected");
     let (mut from, mut to) = split(stream);
     copy(&mut from, &mut to).await?;
     to.shutdown().await

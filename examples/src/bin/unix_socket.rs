@@ -48,7 +48,7 @@ async fn either(mut arguments: Arguments) -> Result<(), Box<dyn Error>> {
 
 async fn greet(acceptor: Acceptor, io: UnixStream) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut stream = acceptor.accept(io).await?;
-    let greeting = format!("hello, {}", stream.peer());
+    let greeting = format!("hello, {}", stream.client());
     stream.write_all(greeting.as_bytes()).await?;
     Ok(stream.shutdown().await?)
 }

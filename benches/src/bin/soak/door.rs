@@ -153,7 +153,7 @@ async fn raw(tcp: TcpListener, acceptor: Acceptor) {
 }
 
 async fn answer_lines(stream: ServerStream<TcpStream>) -> std::io::Result<()> {
-    let who = format!("{}\n", told(stream.peer()));
+    let who = stream.peer().map(told).unwrap_or_default() + "\n";
     let mut stream = BufStream::new(stream);
     let mut line = String::new();
     while stream.read_line(&mut line).await? > 0 {
