@@ -6,11 +6,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use benches::ends::{Server, Setting, Tickets, held};
-use benches::measure::Spread;
+use benches::measure::{Spread, effort};
 use benches::report::{Bar, Row};
+use benches::servers;
 use mtls_core::testing::KeyKind;
 
-use crate::{ALLOCATOR, clients, servers};
+use crate::{ALLOCATOR, clients};
 
 pub(crate) fn rows() -> Vec<Row> {
     let of = |connections, protocol: &str, tickets| {
@@ -28,10 +29,11 @@ pub(crate) fn rows() -> Vec<Row> {
     };
     vec![
         in_memory(),
-        of(1_000, "http/1.1", Tickets::None),
-        of(1_000, "h2", Tickets::None),
-        of(1_000, "h2", Tickets::Default),
-        of(10_000, "h2", Tickets::None),
+        of(effort(1_000, 100), "http/1.1", Tickets::None),
+        of(effort(1_000, 100), "h2", Tickets::None),
+        of(effort(1_000, 100), "h2", Tickets::Default),
+        of(effort(10_000, 200), "http/1.1", Tickets::None),
+        of(effort(10_000, 200), "h2", Tickets::None),
     ]
 }
 

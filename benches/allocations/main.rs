@@ -12,7 +12,6 @@
 
 mod clients;
 mod idle;
-mod servers;
 
 use std::alloc::System;
 use std::env;
@@ -30,8 +29,9 @@ fn main() {
     if let Some(at) = arguments.iter().position(|a| a == clients::FLAG) {
         return clients::run(&arguments[at + 1..]);
     }
-    // As a test it has nothing to say.
-    if !arguments.iter().any(|a| a == "--bench") {
+    let given = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    // As a test it has nothing to say, and the guard is the other bench's.
+    if !given("--bench") || given("--guard") || given("--guard-write") {
         return;
     }
     let words: Vec<_> = arguments.iter().filter(|a| !a.starts_with("--")).collect();

@@ -1,7 +1,7 @@
 //! A case: two sides, and what should hold between them.
 
 use crate::instructions;
-use benches::measure::{Samples, Sides, WARM_UP};
+use benches::measure::{Samples, Sides, WARM_UP, effort};
 use benches::report::{Bar, Row};
 
 /// Something whose two sides are measured in turns.
@@ -44,13 +44,12 @@ impl Case {
         (self.make)(runs + WARM_UP)
     }
 
-    pub(crate) fn measure(&self, count: bool) -> Row {
-        let samples = Samples::of(&mut self.sides(ROUNDS * RUNS), ROUNDS, RUNS);
-        let mut row = Row::ratio(&self.name, &samples, self.bar.map_or(Bar::None, Bar::Ratio));
-        if self.counted && count {
-            row.instructions = instructions::of(self.id);
-        }
-        row
+    pub(crate) fn measure(&self) -> Row {
+        let rounds = effort(ROUNDS, 4);
+        let samples = Samples::of(&mut self.sides(rounds * RUNS), rounds, RUNS);
+        let counted = self.counted.then(|| instructions::of(self.id)).flatten();
+        Row::ratio(&self.name, &samples, self.bar.map_or(Bar::None, Bar::Ratio))
+            .instructions(counted)
     }
 }
 

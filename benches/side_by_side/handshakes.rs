@@ -74,6 +74,20 @@ fn known_peers() -> Vec<Case> {
             p256,
         ),
         known(
+            "client-p256-leaf",
+            "client: known server, P-256 below the root",
+            1.0,
+            Whose::Client,
+            || Setting::new(KeyKind::EcdsaP256).below_the_root(),
+        ),
+        known(
+            "client-p384",
+            "client: known server, P-384 and an intermediate",
+            1.0,
+            Whose::Client,
+            || Setting::new(KeyKind::EcdsaP384),
+        ),
+        known(
             "client-ring",
             "client: known server, ring",
             1.0,
@@ -121,6 +135,15 @@ fn revocation() -> Vec<Case> {
             },
         ),
         Case::new(
+            "crl-known-10k",
+            "known peer, list of 10,000, beside the same of 100",
+            1.05,
+            move |_| Sides {
+                ours: known_peer(&listed(10_000), Whose::Server).ours,
+                beside: known_peer(&listed(100), Whose::Server).ours,
+            },
+        ),
+        Case::new(
             "crl-first",
             "first contact, list of 100,000, beside the same of 100",
             1.1,
@@ -155,7 +178,7 @@ fn revocation() -> Vec<Case> {
         }));
     }
     cases.push(Case::new(
-        "crl-known-100k",
+        "crl-known-beside",
         "known peer, list of 100,000, beside rustls",
         0.25,
         move |_| known_peer(&listed(100_000), Whose::Server),

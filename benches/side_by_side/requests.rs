@@ -1,9 +1,9 @@
 //! What a request costs: the peer's standing, a policy, an insert; and what rules cost that are many.
 
 use std::hint::black_box;
-use std::sync::Arc;
 
-use benches::measure::{Samples, Side, Sides, Spread};
+use crate::case::Case;
+use benches::measure::{Samples, Side, Sides, Spread, effort};
 use benches::report::{Bar, Row};
 use benches::requests::{checked_request, peer, plain_request};
 use mtls_core::{AccessPolicy, Effect, Fact, Rule};
@@ -14,13 +14,33 @@ pub(crate) fn request_path() -> Vec<Row> {
         ours: many(checked_request()),
         beside: many(plain_request()),
     };
-    let samples = Samples::of(&mut sides, ROUNDS, 1);
+    let samples = Samples::of(&mut sides, effort(100, 10), 1);
     let each = |spread: Spread| spread.map(|nanos| nanos / f64::from(MANY));
     let (beyond, plain) = (samples.beyond(), Spread::of(samples.beside));
     let name = "request: check, pattern policy and insert, beyond and beside a plain one";
     // The plain one tells how fast the machine was at that moment.
     let row = Row::figure(name, "ns", each(beyond), Bar::Most(150.0));
     vec![row.beside(each(plain), beyond.map(|nanos| nanos / plain.median))]
+}
+
+/// The same for callgrind, each beside a plain request: it is none of ours, so a change of ours moves the ratio.
+pub(crate) fn cases() -> Vec<Case> {
+    let beside_plain = |id, make: fn() -> Side| {
+        Case::new(id, id, None, move |_| Sides {
+            ours: make(),
+            beside: many(plain_request()),
+        })
+    };
+    vec![
+        beside_plain("request", || many(checked_request())),
+        beside_plain("policy-10", || decisions_of(10)),
+        beside_plain("policy-10k", || decisions_of(10_000)),
+    ]
+}
+
+fn decisions_of(rules: usize) -> Side {
+    let (peer, policy) = (peer(), rule_set(rules));
+    many(move || policy.decide(Some(black_box(peer.identity()))).unwrap())
 }
 
 fn many<T>(mut make: impl FnMut() -> T + 'static) -> Side {
@@ -35,21 +55,17 @@ fn many<T>(mut make: impl FnMut() -> T + 'static) -> Side {
 
 /// The peer matches the rule in the middle; the others are other peers'.
 pub(crate) fn decisions() -> Vec<Row> {
-    let peer = peer();
     let mut rows = Vec::new();
     for (rules, bar) in [
         (10, Bar::None),
         (1_000, Bar::None),
         (10_000, Bar::Most(300.0)),
     ] {
-        let policy = Arc::new(rule_set(rules));
-        let (peer, few) = (peer.clone(), Arc::new(rule_set(10)));
-        let other = peer.clone();
         let mut sides = Sides {
-            ours: many(move || policy.decide(Some(black_box(peer.identity()))).unwrap()),
-            beside: many(move || few.decide(Some(black_box(other.identity()))).unwrap()),
+            ours: decisions_of(rules),
+            beside: decisions_of(10),
         };
-        let samples = Samples::of(&mut sides, ROUNDS, 1);
+        let samples = Samples::of(&mut sides, effort(100, 10), 1);
         let each = |nanos: &Vec<f64>| Spread::of(nanos.iter().map(|nanos| nanos / f64::from(MANY)));
         let name = format!("policy: {rules} rules, beside 10");
         rows.push(
@@ -73,5 +89,4 @@ fn rule_set(rules: usize) -> AccessPolicy {
     builder.otherwise(Effect::Deny).build().unwrap()
 }
 
-const ROUNDS: usize = 100;
 const MANY: u32 = 1000;

@@ -14,7 +14,7 @@ use mtls_core::rustls::{
     ClientConfig, ClientConnection, ClientHandshake, HandshakeKind, RootCertStore, ServerConfig,
     ServerConnection, ServerHandshake, version,
 };
-use mtls_core::testing::{CaOptions, Issued, KeyKind, LeafOptions, TestCa};
+use mtls_core::testing::{CaOptions, Issued, KeyKind, LeafOptions, MountedDir, TestCa};
 use mtls_core::{
     ClientTls, CredentialSource, PeerInfo, Policy, Publisher, Resumption, ServerTls, TrustMaterial,
 };
@@ -121,13 +121,18 @@ impl Setting {
         self.publish_for(&self.server)
     }
 
-    fn publish_for(&self, issued: &Issued) -> (Publisher, CredentialSource) {
+    pub fn publish_for(&self, issued: &Issued) -> (Publisher, CredentialSource) {
         let mut trust = TrustMaterial::new(vec![self.root_der()]);
         if !self.lists.is_empty() {
             trust = trust.revoke(self.lists.iter().cloned());
         }
         let builder = CredentialSource::builder().provider(Arc::clone(&self.provider));
         builder.publish(issued.material(), trust).unwrap()
+    }
+
+    /// A directory with credentials of the server, as a kubelet mounts them.
+    pub fn mount(&self) -> MountedDir {
+        MountedDir::new(&self.server)
     }
 
     pub fn root_der(&self) -> CertificateDer<'static> {

@@ -16,7 +16,12 @@
     reason = "a bench: what goes wrong ends it, and nobody else calls it"
 )]
 
+pub mod answers;
+pub mod bare_server;
 pub mod ends;
+pub mod load;
 pub mod measure;
 pub mod report;
 pub mod requests;
+pub mod servers;
+pub mod system;

@@ -41,7 +41,8 @@ pub fn under_the_meter<T>(work: impl FnOnce() -> T) -> T {
     black_box(work())
 }
 
-fn thread_cpu() -> Duration {
+/// The CPU time of this thread.
+pub fn thread_cpu() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(now).unwrap()
 }
@@ -68,17 +69,30 @@ impl Samples {
         for side in [&mut sides.ours, &mut sides.beside] {
             warm_up(side);
         }
-        let (mut ours, mut beside) = (Vec::new(), Vec::new());
+        let (ours, beside) = (&mut sides.ours, &mut sides.beside);
+        Self::in_turns(rounds, || mean(ours, runs), || mean(beside, runs))
+    }
+
+    /// Takes two figures in turns, as `of` does; each call gives one sample of a side.
+    pub fn in_turns(
+        rounds: usize,
+        mut ours: impl FnMut() -> f64,
+        mut beside: impl FnMut() -> f64,
+    ) -> Self {
+        let mut samples = Self {
+            ours: Vec::new(),
+            beside: Vec::new(),
+        };
         for round in 0..rounds {
             if round % 2 == 0 {
-                ours.push(mean(&mut sides.ours, runs));
-                beside.push(mean(&mut sides.beside, runs));
+                samples.ours.push(ours());
+                samples.beside.push(beside());
             } else {
-                beside.push(mean(&mut sides.beside, runs));
-                ours.push(mean(&mut sides.ours, runs));
+                samples.beside.push(beside());
+                samples.ours.push(ours());
             }
         }
-        Self { ours, beside }
+        samples
     }
 
     /// Ours by the other, round by round.
@@ -137,6 +151,16 @@ impl Spread {
         Self::of([value])
     }
 
+    /// With the least of it first, as before.
+    pub fn negated(self) -> Self {
+        Self {
+            low: -self.high,
+            median: -self.median,
+            high: -self.low,
+        }
+    }
+
+    /// `change` keeps the order.
     pub fn map(self, change: impl Fn(f64) -> f64) -> Self {
         Self {
             low: change(self.low),
@@ -146,10 +170,23 @@ impl Spread {
     }
 }
 
+/// Of samples in their order.
 pub fn quantile(sorted: &[f64], of: f64) -> f64 {
     let last = sorted.len() - 1;
     sorted[(last as f64 * of).round() as usize]
 }
+
+/// How much of something is done; with `--quick` as little as shows that it works.
+pub fn effort<T>(full: T, quick: T) -> T {
+    if std::env::args().any(|argument| argument == QUICK) {
+        quick
+    } else {
+        full
+    }
+}
+
+/// The argument for a run that is fast and says little.
+pub const QUICK: &str = "--quick";
 
 /// How many runs of a side go before it is measured.
 pub const WARM_UP: usize = 10;
