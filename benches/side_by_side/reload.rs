@@ -15,7 +15,7 @@ use tower::service_fn;
 use benches::answers::answer;
 use benches::ends::{Client, Setting, Tickets, peer};
 use benches::load::{Dial, Fleet};
-use benches::measure::{Samples, Spread, effort, quantile, thread_cpu};
+use benches::measure::{Samples, Spread, effort, quantile, thread_cpu, turns};
 use benches::report::{Bar, Row};
 
 /// From the rename of `..data` to the end of the first handshake that shows the new certificate, by the wall clock. No
@@ -238,18 +238,12 @@ fn trust_change(peers: usize) -> [Row; 2] {
     let connections = effort(10_000, 200);
     let mut many = Live::of(peers, connections);
     let mut few = Live::of(peers, connections / 10);
-    let published = Samples::in_turns(effort(10, 2), || many.publish(), || few.publish());
-    let asked = Samples::in_turns(
-        effort(10, 2),
-        || {
-            many.publish();
-            many.ask()
-        },
-        || {
-            few.publish();
-            few.ask()
-        },
-    );
+    let (many, few) = turns(effort(10, 3), || many.change(), || few.change());
+    let samples = |figure: fn(&Change) -> f64| Samples {
+        ours: many.iter().map(figure).collect(),
+        beside: few.iter().map(figure).collect(),
+    };
+    let (published, asked) = (samples(|it| it.published), samples(|it| it.asked));
     let name = format!("{connections} connections of {peers} peers beside a tenth, a new root:");
     [
         Row::pair(
@@ -289,8 +283,7 @@ impl Live {
         }
     }
 
-    /// In milliseconds.
-    fn publish(&mut self) -> f64 {
+    fn change(&mut self) -> Change {
         let roots = vec![
             self.setting.root_der(),
             TestCa::new("example.org").root_der(),
@@ -299,17 +292,22 @@ impl Live {
         self.publisher
             .publish_trust(TrustMaterial::new(roots))
             .unwrap();
-        millis(thread_cpu() - began)
-    }
-
-    /// In nanoseconds for each.
-    fn ask(&mut self) -> f64 {
-        let began = thread_cpu();
+        let published = thread_cpu();
         for peer in &self.connections {
             peer.check().unwrap();
         }
-        millis(thread_cpu() - began) * 1e6 / self.connections.len() as f64
+        let asked = thread_cpu() - published;
+        Change {
+            published: millis(published - began),
+            asked: millis(asked) * 1e6 / self.connections.len() as f64,
+        }
     }
+}
+
+/// What a new trust took: to be published, in milliseconds, and then each connection's question, in nanoseconds.
+struct Change {
+    published: f64,
+    asked: f64,
 }
 
 fn millis(span: Duration) -> f64 {

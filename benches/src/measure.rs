@@ -73,26 +73,10 @@ impl Samples {
         Self::in_turns(rounds, || mean(ours, runs), || mean(beside, runs))
     }
 
-    /// Takes two figures in turns, as `of` does; each call gives one sample of a side.
-    pub fn in_turns(
-        rounds: usize,
-        mut ours: impl FnMut() -> f64,
-        mut beside: impl FnMut() -> f64,
-    ) -> Self {
-        let mut samples = Self {
-            ours: Vec::new(),
-            beside: Vec::new(),
-        };
-        for round in 0..rounds {
-            if round % 2 == 0 {
-                samples.ours.push(ours());
-                samples.beside.push(beside());
-            } else {
-                samples.beside.push(beside());
-                samples.ours.push(ours());
-            }
-        }
-        samples
+    /// Two figures, taken in turns; each call gives one sample of a side.
+    pub fn in_turns(rounds: usize, ours: impl FnMut() -> f64, beside: impl FnMut() -> f64) -> Self {
+        let (ours, beside) = turns(rounds, ours, beside);
+        Self { ours, beside }
     }
 
     /// Ours by the other, round by round.
@@ -108,6 +92,25 @@ impl Samples {
     fn pairs(&self) -> impl Iterator<Item = (f64, f64)> {
         self.ours.iter().copied().zip(self.beside.iter().copied())
     }
+}
+
+/// One after the other, and the other one first every second time.
+pub fn turns<T>(
+    rounds: usize,
+    mut ours: impl FnMut() -> T,
+    mut beside: impl FnMut() -> T,
+) -> (Vec<T>, Vec<T>) {
+    let (mut of_ours, mut of_beside) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        if round % 2 == 0 {
+            of_ours.push(ours());
+            of_beside.push(beside());
+        } else {
+            of_beside.push(beside());
+            of_ours.push(ours());
+        }
+    }
+    (of_ours, of_beside)
 }
 
 pub fn warm_up(side: &mut Side) {
