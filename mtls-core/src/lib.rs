@@ -28,6 +28,7 @@
 //! - **Who was let in, and who was not**: [`ServerTlsBuilder::audit`] and [`JsonLines`].
 //! - **Several identities on one server**: [`ServerNames`], by the name that a client asks for.
 //! - **Behind an ingress**: [`Forwarded`] says whose word counts for who their client is.
+//! - **What is wrong with files, before they are deployed**: the module [`check`].
 //! - **Files were not taken**: [`CredentialSource::status`], [`LoadError::remedy`].
 //! - **Material that is not in files**: [`SourceBuilder::publish`] and its [`Publisher`].
 //! - **Anything else that speaks rustls**: [`ServerTls::handshake`] and [`ClientTls::handshake`] for connections
@@ -56,6 +57,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod audit;
+pub mod check;
 mod clock;
 mod error;
 mod files;

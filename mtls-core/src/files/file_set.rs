@@ -24,6 +24,28 @@ pub(crate) struct FileSet {
     pub(crate) fingerprint: Fingerprint,
 }
 
+impl FileSet {
+    /// Files that were read elsewhere. There is nothing for it to be compared with, and it has no fingerprint.
+    pub(crate) fn of(
+        chain: Result<FileContent, LoadError>,
+        key: Result<FileContent, LoadError>,
+        bundle: Result<FileContent, LoadError>,
+    ) -> Self {
+        Self {
+            chain,
+            key,
+            bundle,
+            trust: TrustSet::default(),
+            fingerprint: Fingerprint([0; 32]),
+        }
+    }
+
+    /// Adds a file of revocation lists of the local trust domain.
+    pub(crate) fn add_revocation(&mut self, content: FileContent) {
+        self.trust.add_revocation(content);
+    }
+}
+
 /// SHA-256 over everything a set held, failures included: equal ones mean that nothing has changed.
 ///
 /// It covers contents only, so `touch` and `chmod` do not change it, and a rollback to older files does.

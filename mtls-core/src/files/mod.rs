@@ -37,7 +37,7 @@ pub use format::FileFormat;
 pub use layout::{CredentialFiles, Layout};
 pub use mounts::StuckMount;
 pub(crate) use mounts::stuck_mounts;
-pub(crate) use pem::{bundle, chain, key};
+pub(crate) use pem::{bundle, chain, key, private_key_line};
 pub(crate) use read::FileContent;
 #[cfg(feature = "__fuzz")]
 pub(crate) use read::MAX_FILE_SIZE;

@@ -83,6 +83,13 @@ pub(crate) fn key(file: &FileContent) -> Result<Zeroizing<PrivateKeyDer<'static>
     }
 }
 
+/// The line at which a private key begins in a file of PEM, if one does.
+pub(crate) fn private_key_line(file: &FileContent) -> Option<usize> {
+    let blocks = blocks(file).ok()?;
+    let mut keys = blocks.iter().filter(|block| block.is_private_key());
+    keys.next().map(|block| block.line)
+}
+
 /// What a file consists of.
 enum Contents<'a> {
     Blocks(Vec<Block<'a>>),

@@ -54,7 +54,7 @@ impl FileContent {
         }
     }
 
-    #[cfg(any(test, feature = "__fuzz"))]
+    /// Bytes that were read elsewhere, under this name.
     pub(crate) fn of(path: &str, bytes: &[u8]) -> Self {
         Self {
             path: PathBuf::from(path),

@@ -76,6 +76,18 @@ impl TrustSet {
         }
     }
 
+    /// A file of the local trust domain's lists that was read elsewhere.
+    pub(super) fn add_revocation(&mut self, content: FileContent) {
+        let path = content.path().to_path_buf();
+        let file = FoundFile {
+            path: path.clone(),
+            content: Ok(content),
+            gone: false,
+        };
+        let files = Ok(vec![file]);
+        self.revocation.push((None, Found { path, files }));
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &Found> {
         let federated = self.federated.iter().map(|(_, found)| found);
         federated.chain(self.revocation.iter().map(|(_, found)| found))

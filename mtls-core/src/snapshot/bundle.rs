@@ -123,7 +123,7 @@ impl TrustBundle {
     }
 
     /// The names of its CAs, unless they exceed what peers' TLS stacks take.
-    pub(super) fn hints(&self) -> Vec<DistinguishedName> {
+    pub(crate) fn hints(&self) -> Vec<DistinguishedName> {
         let mut names: Vec<&[u8]> = self
             .anchors
             .iter()

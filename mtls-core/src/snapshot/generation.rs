@@ -91,7 +91,6 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Every setting at its default.
-    #[cfg(any(test, feature = "__fuzz"))]
     pub(crate) fn of(provider: Arc<CryptoProvider>) -> Self {
         Self {
             provider,

@@ -24,12 +24,13 @@ mod trust_change;
 pub use aliases::AliasUse;
 pub use bundle::{Anchor, TrustBundle};
 pub use credentials::{CredentialMaterial, Credentials};
-#[cfg(feature = "__fuzz")]
 pub(crate) use generation::Settings;
 pub use generation::{OwnChain, Snapshot};
+pub(crate) use judge::{Verdict, first as judge_first};
 pub use material::TrustMaterial;
 pub(crate) use publisher::Current;
 pub use publisher::Publisher;
+pub(crate) use reading::{credentials as read_credentials, first_trust as read_first_trust};
 pub use renewal::LateRenewal;
 pub use source::{Changes, CredentialSource, SourceBuilder};
 pub use status::{Expiry, Failure, Health, Part, Status};

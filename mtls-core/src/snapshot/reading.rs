@@ -7,7 +7,7 @@ use crate::files::{self, FederatedBundle, FileContent, FileSet, RevocationList};
 use crate::verify::revocation::{CrlMaterial, CrlsFound};
 
 /// Credentials from what was read.
-pub(super) fn credentials(set: &FileSet) -> Result<CredentialMaterial, LoadError> {
+pub(crate) fn credentials(set: &FileSet) -> Result<CredentialMaterial, LoadError> {
     let (chain, key) = (found(&set.chain)?, found(&set.key)?);
     Ok(CredentialMaterial::from_parts(
         files::chain(chain)?,
@@ -55,7 +55,7 @@ impl From<RevocationList> for CrlMaterial {
 }
 
 /// What a first load does not do without: all that is configured has to be there once.
-pub(super) fn first_trust(set: &FileSet) -> Result<TrustMaterial, LoadError> {
+pub(crate) fn first_trust(set: &FileSet) -> Result<TrustMaterial, LoadError> {
     match files::federated(set).first_error() {
         Some(error) => Err(error.clone()),
         None => Ok(trust(set)),

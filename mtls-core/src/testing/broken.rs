@@ -6,12 +6,14 @@ mod rewrite;
 mod samples;
 mod set;
 
+pub(super) use rewrite::first_block;
+pub(super) use samples::NO_CERTIFICATE;
 pub use set::BrokenSet;
 
-use rewrite::{cut, first_block, key_pair, relabelled, request_pem, uri_sans};
+use rewrite::{cut, key_pair, relabelled, request_pem, uri_sans};
 use samples::{
-    CERTIFICATE_MARKER_IN_BASE64, ENCRYPTED_KEY, ENCRYPTED_KEY_LEGACY, JCEKS, JKS, NO_CERTIFICATE,
-    NO_KEY, OPENSSH_KEY, PKCS12,
+    CERTIFICATE_MARKER_IN_BASE64, ENCRYPTED_KEY, ENCRYPTED_KEY_LEGACY, JCEKS, JKS, NO_KEY,
+    OPENSSH_KEY, PKCS12,
 };
 
 use super::ca::{CaOptions, TestCa};

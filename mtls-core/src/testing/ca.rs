@@ -1,5 +1,6 @@
 //! A certificate authority that lives as long as its test.
 
+use std::time::Duration;
 use std::{fmt, iter};
 
 use rcgen::{
@@ -227,6 +228,8 @@ pub struct CaOptions {
     constraints: IsCa,
     key_usages: Vec<KeyUsagePurpose>,
     permitted_dns: Vec<String>,
+    common_name: Option<String>,
+    uri: Option<String>,
 }
 
 impl CaOptions {
@@ -238,6 +241,8 @@ impl CaOptions {
             constraints: IsCa::Ca(BasicConstraints::Unconstrained),
             key_usages: vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign],
             permitted_dns: Vec::new(),
+            common_name: None,
+            uri: None,
         }
     }
 
@@ -250,6 +255,24 @@ impl CaOptions {
     /// It expired an hour ago.
     pub fn expired(mut self) -> Self {
         self.lifetime = Lifetime::Expired;
+        self
+    }
+
+    /// It expires this long from now; it began an hour ago.
+    pub fn expires_in(mut self, rest: Duration) -> Self {
+        self.lifetime = Lifetime::ExpiresIn(rest);
+        self
+    }
+
+    /// The subject's common name. Default: a unique one.
+    pub fn common_name(mut self, name: impl Into<String>) -> Self {
+        self.common_name = Some(name.into());
+        self
+    }
+
+    /// It has this URI SAN: the SPIFFE ID of a signing certificate.
+    pub fn spiffe_id(mut self, uri: impl Into<String>) -> Self {
+        self.uri = Some(uri.into());
         self
     }
 
@@ -297,9 +320,10 @@ impl CaOptions {
 
     fn params(&self) -> CertificateParams {
         let mut subject = DistinguishedName::new();
+        let unique_name = || format!("mtls test CA {:016x}", unique());
         subject.push(
             DnType::CommonName,
-            format!("mtls test CA {:016x}", unique()),
+            self.common_name.clone().unwrap_or_else(unique_name),
         );
         subject.push(DnType::OrganizationName, "not for production");
 
@@ -309,6 +333,11 @@ impl CaOptions {
         params.distinguished_name = subject;
         params.is_ca = self.constraints;
         params.key_usages = self.key_usages.clone();
+        params.subject_alt_names = self
+            .uri
+            .iter()
+            .map(|uri| super::leaf::uri_san(uri))
+            .collect();
         params.name_constraints = (!self.permitted_dns.is_empty()).then(|| NameConstraints {
             permitted_subtrees: self
                 .permitted_dns

@@ -261,14 +261,7 @@ impl TestCrl<'_> {
     /// As [`der`](Self::der).
     #[must_use]
     pub fn pem(&self) -> String {
-        let mut pem = String::from("-----BEGIN X509 CRL-----\n");
-        for line in self.der().chunks(48) {
-            for group in line.chunks(3) {
-                pem.extend(base64(group));
-            }
-            pem.push('\n');
-        }
-        pem + "-----END X509 CRL-----\n"
+        pem("X509 CRL", &self.der())
     }
 
     /// RFC 5280 §5.1: TBSCertList.
@@ -391,6 +384,18 @@ fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// One to three bytes as four characters (RFC 4648 §4).
+/// DER in PEM's armour.
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    for line in der.chunks(48) {
+        for group in line.chunks(3) {
+            pem.extend(base64(group));
+        }
+        pem.push('\n');
+    }
+    pem + &format!("-----END {label}-----\n")
+}
+
 fn base64(group: &[u8]) -> [char; 4] {
     let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
     let bits = byte(0) << 16 | byte(1) << 8 | byte(2);

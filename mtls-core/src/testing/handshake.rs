@@ -8,6 +8,7 @@ use rustls_pki_types::ServerName;
 
 use super::ca::TestCa;
 use super::issued::Issued;
+use crate::check::in_memory;
 use crate::policy::Policy;
 use crate::snapshot::{CredentialMaterial, CredentialSource, Publisher, TrustMaterial};
 use crate::tls::{ClientHandshake, ClientTls, HandshakeError, PeerInfo, ServerTls};
@@ -80,16 +81,7 @@ fn run(
     let name = ServerName::try_from(name.to_owned()).expect("a DNS name or an IP address");
     let mut client = ClientConnection::new(config, name.clone()).expect("a client connection");
     let mut server = ServerConnection::new(accept.config()).expect("a server connection");
-    let (mut client_error, mut server_error) = (None, None);
-    loop {
-        let to_server = move_bytes(&mut |w| client.write_tls(w));
-        server_error = server_error.or_else(|| feed_server(&mut server, &to_server));
-        let to_client = move_bytes(&mut |w| server.write_tls(w));
-        client_error = client_error.or_else(|| feed_client(&mut client, &to_client));
-        if to_server.is_empty() && to_client.is_empty() {
-            break;
-        }
-    }
+    let (server_error, client_error) = in_memory(&mut server, &mut client);
     let server_side = match server_error {
         Some(error) => Err(accept.explain(&wrap(error))),
         None => accept.established(&server),
@@ -99,32 +91,6 @@ fn run(
         None => ours.established(&client, &name),
     });
     (server_side, client_side)
-}
-
-fn move_bytes(write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<usize>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while write(&mut bytes).expect("writing to memory") > 0 {}
-    bytes
-}
-
-fn feed_server(server: &mut ServerConnection, mut bytes: &[u8]) -> Option<rustls::Error> {
-    while !bytes.is_empty() {
-        server.read_tls(&mut bytes).expect("reading from memory");
-        if let Err(error) = server.process_new_packets() {
-            return Some(error);
-        }
-    }
-    None
-}
-
-fn feed_client(client: &mut ClientConnection, mut bytes: &[u8]) -> Option<rustls::Error> {
-    while !bytes.is_empty() {
-        client.read_tls(&mut bytes).expect("reading from memory");
-        if let Err(error) = client.process_new_packets() {
-            return Some(error);
-        }
-    }
-    None
 }
 
 /// As a stream hands it on.

@@ -33,6 +33,8 @@ pub struct LeafOptions {
     constraints: IsCa,
     key_usages: Vec<KeyUsagePurpose>,
     extended_key_usages: Vec<ExtendedKeyUsagePurpose>,
+    authority_key_id: bool,
+    critical_extension: Option<Vec<u64>>,
 }
 
 #[derive(Debug, Clone)]
@@ -61,6 +63,8 @@ impl LeafOptions {
                 ExtendedKeyUsagePurpose::ServerAuth,
                 ExtendedKeyUsagePurpose::ClientAuth,
             ],
+            authority_key_id: true,
+            critical_extension: None,
         }
     }
 
@@ -193,6 +197,24 @@ impl LeafOptions {
         self
     }
 
+    /// ExtendedKeyUsage is anyExtendedKeyUsage alone.
+    pub fn any_purpose(mut self) -> Self {
+        self.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any];
+        self
+    }
+
+    /// It does not say which key of its issuer signed it.
+    pub fn no_authority_key_id(mut self) -> Self {
+        self.authority_key_id = false;
+        self
+    }
+
+    /// It has a critical extension of this object identifier, which holds a NULL.
+    pub fn critical_extension(mut self, oid: &[u64]) -> Self {
+        self.critical_extension = Some(oid.to_vec());
+        self
+    }
+
     /// It has no ExtendedKeyUsage, and so may be used in any role.
     pub fn no_extended_key_usage(mut self) -> Self {
         self.extended_key_usages.clear();
@@ -259,7 +281,7 @@ impl LeafOptions {
         params.is_ca = self.constraints;
         params.key_usages = self.key_usages.clone();
         params.extended_key_usages = self.extended_key_usages.clone();
-        params.use_authority_key_identifier_extension = true;
+        params.use_authority_key_identifier_extension = self.authority_key_id;
         match &self.raw_san {
             Some(value) => {
                 params.custom_extensions =
@@ -272,6 +294,11 @@ impl LeafOptions {
                     .map(|name| name.san(trust_domain))
                     .collect();
             }
+        }
+        if let Some(oid) = &self.critical_extension {
+            let mut extension = CustomExtension::from_oid_content(oid, vec![0x05, 0x00]);
+            extension.set_criticality(true);
+            params.custom_extensions.push(extension);
         }
         params
     }
@@ -293,6 +320,10 @@ impl Name {
             Self::Email(address) => SanType::Rfc822Name(ascii(address)),
         }
     }
+}
+
+pub(super) fn uri_san(uri: &str) -> SanType {
+    SanType::URI(ascii(uri))
 }
 
 fn ascii(name: &str) -> Ia5String {

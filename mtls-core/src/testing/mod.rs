@@ -33,6 +33,7 @@ mod leaf;
 mod lifetime;
 mod mount;
 mod plain;
+mod rehearsal;
 mod serial;
 #[cfg(test)]
 mod tests;
@@ -46,3 +47,4 @@ pub use key::KeyKind;
 pub use leaf::LeafOptions;
 pub use mount::MountedDir;
 pub use plain::PlainDir;
+pub use rehearsal::Rehearsal;

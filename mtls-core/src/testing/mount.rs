@@ -191,19 +191,22 @@ fn names(dir: &Path) -> Vec<OsString> {
         .collect()
 }
 
+pub(super) fn write(path: &Path, bytes: &[u8]) {
+    done("write", path, write_plain(path, bytes));
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "it writes, into a directory of its own"
 )]
-pub(super) fn write(path: &Path, bytes: &[u8]) {
+pub(super) fn write_plain(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     if path.extension().is_some_and(|extension| extension == "key") {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     }
-    let mut file = done("create", path, options.open(path));
-    done("write", path, file.write_all(bytes));
+    options.open(path)?.write_all(bytes)
 }
 
 #[track_caller]

@@ -30,5 +30,6 @@ pub use forwarded::Forwarded;
 pub use info::PeerInfo;
 pub use names::{NamelessSaid, Otherwise, ServerNames, ServerNamesBuilder};
 pub use posture::TlsVersions;
+pub(crate) use provider::resolve as resolve_provider;
 pub use server::{NeedsAuthorizer, ServerTls, ServerTlsBuilder};
 pub use sessions::Resumption;

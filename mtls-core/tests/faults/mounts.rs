@@ -8,8 +8,9 @@ use std::time::Duration;
 use crate::alone::{As, alone, run};
 use crate::fixture::*;
 use crate::{SHORT, put};
+use mtls_core::check::{CheckOptions, CheckRule, CheckSet, DevelopmentCa, check};
 use mtls_core::testing::{LeafOptions, PlainDir, TestCa};
-use mtls_core::{Health, Reason};
+use mtls_core::{CredentialFiles, Health, Reason, Timestamp};
 
 fn mount_volume(at: &Path) {
     let args = ["-t", "tmpfs", "none"].map(OsStr::new);
@@ -106,6 +107,33 @@ fn a_file_that_is_mounted_by_itself_stays_as_it_was_and_its_end_is_told_of() {
         put(inside.path(), &ca.issue("/web"));
         until("healthy", || source.status().health == Health::Healthy).await;
         assert!(source.status().stuck_mounts.is_empty());
+    });
+}
+
+#[test]
+fn a_file_that_is_mounted_by_itself_is_a_finding_of_the_check() {
+    let name = "mounts::a_file_that_is_mounted_by_itself_is_a_finding_of_the_check";
+    alone(name, As::Root, async {
+        let volume = PlainDir::new(&TestCa::new("example.org").issue("/web"));
+        let inside = PlainDir::empty();
+        for name in FILES {
+            inside.write_in_place(name, "");
+            bind(&volume.file(name), &inside.file(name));
+        }
+        let found = |dir: &Path| {
+            let set = CheckSet::read(&CredentialFiles::kubernetes(dir)).unwrap();
+            let options = CheckOptions::new(Timestamp::now());
+            let report = check(&set, &options.development_ca(DevelopmentCa::Allowed)).unwrap();
+            let findings = report.findings().iter();
+            let places = findings.map(|finding| (finding.rule, finding.place.file.clone()));
+            places.collect::<Vec<_>>()
+        };
+        let expected = FILES.map(|name| (CheckRule::MountSubpath, inside.file(name)));
+        assert_eq!(found(inside.path()), expected);
+        assert_eq!(found(volume.path()), []);
+        for name in FILES {
+            unmount(&inside.file(name));
+        }
     });
 }
 

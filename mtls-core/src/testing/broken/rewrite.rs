@@ -9,7 +9,7 @@ pub(super) fn cut(pem: impl Into<Vec<u8>>) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn first_block(pem: &str) -> String {
+pub(in crate::testing) fn first_block(pem: &str) -> String {
     pem.split_inclusive("-----END CERTIFICATE-----")
         .take(1)
         .collect()

@@ -1,6 +1,6 @@
 //! Bytes that are wrong as they are.
 
-pub(super) const NO_CERTIFICATE: &str = "\
+pub(in crate::testing) const NO_CERTIFICATE: &str = "\
 -----BEGIN CERTIFICATE-----
 dGhpcyBpcyBubyBjZXJ0aWZpY2F0ZQ==
 -----END CERTIFICATE-----

@@ -1,0 +1,196 @@
+//! Two sets against each other: real handshakes in memory, in both roles.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::{ClientConnection, ServerConnection};
+use rustls_pki_types::ServerName;
+
+use super::finding::{CheckPlace, Finding, Found, Report};
+use super::options::CheckOptions;
+use super::pair::in_memory;
+use super::rule::CheckRule;
+use super::set::{CheckSet, path_of};
+use crate::error::{Chained, LoadError};
+use crate::policy::{Authorizer, Policy, SpiffePattern};
+use crate::reason::Reason;
+use crate::snapshot::{CredentialSource, Publisher, read_credentials, read_first_trust};
+use crate::tls::{ClientTls, ClientTlsBuilder, ConfigError, HandshakeError, ServerTls};
+
+/// Puts two sets through handshakes with each other, once with each as the server, and tells what fails and on which
+/// side. It finds what no rule covers.
+///
+/// The client expects the server's own SPIFFE ID, or else one of its names; the server lets in whom its side's authorizer
+/// does, if it has one, and else any verified peer. Time is the present, whatever the options say: a handshake reads the clock.
+/// Of a set that does not load, [`check`](super::check) has said why, and nothing is said here.
+///
+/// # Errors
+///
+/// [`LoadError::NoCryptoProvider`].
+pub fn check_against(
+    one: &CheckSide<'_>,
+    other: &CheckSide<'_>,
+    options: &CheckOptions,
+) -> Result<Report, LoadError> {
+    let mut found = Found::default();
+    options.settings()?;
+    let sources = (source(one.set, options), source(other.set, options));
+    if let (Some((_, one_source)), Some((_, other_source))) = &sources {
+        let (one, other) = ((one, one_source), (other, other_source));
+        for (client, server) in [(one, other), (other, one)] {
+            let pair = Pair {
+                client_set: client.0.set,
+                client: client.1,
+                server_set: server.0.set,
+                server: server.1,
+            };
+            pair.shake(server.0.authorizer.clone(), &mut found);
+        }
+    }
+    Ok(Report::judged(found.into_vec(), options))
+}
+
+fn source(set: &CheckSet, options: &CheckOptions) -> Option<(Publisher, CredentialSource)> {
+    let credentials = read_credentials(&set.files).ok()?;
+    let trust = read_first_trust(&set.files).ok()?;
+    let settings = options.settings().ok()?;
+    let builder = CredentialSource::builder()
+        .provider(settings.provider)
+        .own_chain(options.own_chain)
+        .revocation(options.revocation);
+    builder.publish(credentials, trust).ok()
+}
+
+/// One of two sides: its files, and whom it lets in where it is the server.
+#[derive(Debug, Clone)]
+pub struct CheckSide<'a> {
+    /// Its files.
+    pub set: &'a CheckSet,
+    /// Whom it lets in. `None`: any verified peer.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
+}
+
+impl<'a> CheckSide<'a> {
+    /// A side that lets in any verified peer.
+    #[must_use]
+    pub fn new(set: &'a CheckSet) -> Self {
+        Self {
+            set,
+            authorizer: None,
+        }
+    }
+}
+
+struct Pair<'a> {
+    client_set: &'a CheckSet,
+    client: &'a CredentialSource,
+    server_set: &'a CheckSet,
+    server: &'a CredentialSource,
+}
+
+impl Pair<'_> {
+    fn shake(&self, authorizer: Option<Arc<dyn Authorizer>>, found: &mut Found) {
+        let current = self.server.current();
+        let credentials = current.credentials();
+        // Dialled is what the server has; a leaf without a DNS name or an address is dialled by any, and known by its ID.
+        let dialled = credentials.dns_names().first().cloned();
+        let dialled = dialled.unwrap_or_else(|| "server.invalid".into());
+        let Ok(name) = ServerName::try_from(dialled) else {
+            return;
+        };
+        let server = ServerTls::builder(self.server);
+        let server = match authorizer {
+            Some(authorizer) => server.authorize(authorizer).build(),
+            None => server.authorize(Policy::any_verified_peer()).build(),
+        };
+        let client = ClientTls::builder(self.client);
+        let client = match credentials.spiffe_id() {
+            Some(id) => match id.as_str().parse::<SpiffePattern>() {
+                Ok(expected) => client
+                    .expect_server(expected)
+                    .and_then(ClientTlsBuilder::build),
+                Err(_) => return,
+            },
+            None => client.verify_server_name().build(),
+        };
+        let (server, client) = match (server, client) {
+            (Ok(server), Ok(client)) => (server, client),
+            (Err(error), _) => return self.unfit("server", self.server_set, &error, found),
+            (_, Err(error)) => return self.unfit("client", self.client_set, &error, found),
+        };
+        let (accept, connect) = (server.handshake(), client.handshake());
+        let connections = (
+            ServerConnection::new(accept.config()),
+            ClientConnection::new(connect.config(), name.clone()),
+        );
+        let (Ok(mut server_io), Ok(mut client_io)) = connections else {
+            return;
+        };
+        let (server_error, client_error) = in_memory(&mut server_io, &mut client_io);
+        let on_server = match server_error {
+            Some(error) => Err(accept.explain(&wrap(error))),
+            None => accept.established(&server_io).map(drop),
+        };
+        let on_client = match client_error {
+            Some(error) => Err(connect.explain(&wrap(error))),
+            None => connect.established(&client_io, &name).map(drop),
+        };
+        self.tell(on_server, on_client, found);
+    }
+
+    /// Credentials that one side would not even begin with.
+    fn unfit(&self, side: &str, set: &CheckSet, error: &ConfigError, found: &mut Found) {
+        let (client, server) = (name_of(self.client), name_of(self.server));
+        let place = CheckPlace::file(path_of(&set.files.chain));
+        let text = format!(
+            "client {client} and server {server}: the {side} cannot be built: {}",
+            Chained(error)
+        );
+        let told = Finding::new(CheckRule::HandshakeRefused, place, text);
+        found.add(told.remedy(error.remedy()));
+    }
+
+    /// Whoever refused says why; the other side only heard that it did.
+    fn tell(
+        &self,
+        on_server: Result<(), HandshakeError>,
+        on_client: Result<(), HandshakeError>,
+        found: &mut Found,
+    ) {
+        let heard = |error: &HandshakeError| error.reason() == Reason::RefusedByPeer;
+        let (side, presenter, error) = match (on_server, on_client) {
+            (Err(error), _) if !heard(&error) => ("server", self.client_set, error),
+            (_, Err(error)) => ("client", self.server_set, error),
+            (Err(error), Ok(())) => ("server", self.client_set, error),
+            (Ok(()), Ok(())) => return,
+        };
+        let rule = if error.reason() == Reason::NotAuthorized {
+            CheckRule::IdentityUnmatched
+        } else {
+            CheckRule::HandshakeRefused
+        };
+        let place = CheckPlace::file(path_of(&presenter.files.chain));
+        let (client, server) = (name_of(self.client), name_of(self.server));
+        let text = format!(
+            "client {client} and server {server}: the {side} refuses ({}): {}",
+            error.reason(),
+            Chained(&error)
+        );
+        found.add(Finding::new(rule, place, text).remedy(error.remedy()));
+    }
+}
+
+fn name_of(source: &CredentialSource) -> String {
+    let current = source.current();
+    let credentials = current.credentials();
+    let id = credentials.spiffe_id().map(ToString::to_string);
+    let name = id.or_else(|| credentials.dns_names().first().cloned());
+    format!(
+        "`{}`",
+        name.unwrap_or_else(|| credentials.subject().to_owned())
+    )
+}
+
+fn wrap(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
