@@ -1,0 +1,149 @@
+//! From what was named to sets of files.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use mtls_core::check::CheckSet;
+use mtls_core::{CredentialFiles, LoadError};
+
+use super::Arguments;
+use super::manifest;
+use crate::Failure;
+
+/// A set to look at, by the name that the report gives it.
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) name: String,
+    pub(super) subject: Subject,
+}
+
+#[derive(Debug)]
+pub(super) enum Subject {
+    Set(Box<CheckSet>),
+    /// Why there is none, which is a finding.
+    Unreadable(LoadError, PathBuf),
+}
+
+/// Every set that was named.
+pub(super) fn all(arguments: &Arguments) -> Result<Vec<Input>, Failure> {
+    let mut inputs = Vec::new();
+    for path in &arguments.paths {
+        if path.is_dir() {
+            inputs.push(directory(path, arguments));
+        } else if is_manifest(path) {
+            let found = manifest::sets(&shown(path), &read(path)?)?;
+            if found.is_empty() {
+                let what = "holds no Secret or ConfigMap with certificates";
+                return Err(Failure::new(format!("`{}` {what}", shown(path))));
+            }
+            inputs.extend(found);
+        } else {
+            return Err(Failure::new(format!(
+                "`{}` is no directory and no manifest; name single files with `--chain`, `--key` and `--bundle`",
+                path.display()
+            )));
+        }
+    }
+    inputs.extend(named(arguments)?);
+    if inputs.is_empty() && arguments.policies().next().is_none() {
+        return Err(Failure::new(
+            "name a directory, a manifest, or files with `--chain` and `--key`",
+        ));
+    }
+    Ok(inputs)
+}
+
+/// A directory whose layout is known by its names.
+pub(super) fn directory(dir: &Path, arguments: &Arguments) -> Input {
+    let files = match &arguments.bundle {
+        Some(bundle) => CredentialFiles::detect_with_bundle(dir, bundle),
+        None => CredentialFiles::detect(dir),
+    };
+    let files = files.map(|files| with_lists(files, arguments));
+    read_set(dir.display().to_string(), dir, files)
+}
+
+fn named(arguments: &Arguments) -> Result<Option<Input>, Failure> {
+    let (Some(chain), Some(key)) = (&arguments.chain, &arguments.key) else {
+        return match &arguments.bundle {
+            Some(bundle) if arguments.paths.is_empty() => {
+                let name = bundle.display().to_string();
+                let set = CheckSet::of_bundle(&name, &read(bundle)?);
+                let subject = Subject::Set(Box::new(set));
+                Ok(Some(Input { name, subject }))
+            }
+            Some(_) | None => Ok(None),
+        };
+    };
+    let name = chain.display().to_string();
+    let Some(bundle) = &arguments.bundle else {
+        let (key_name, key_bytes) = (key.display().to_string(), read(key)?);
+        let set = CheckSet::of_credentials((&name, &read(chain)?), (&key_name, &key_bytes));
+        let subject = Subject::Set(Box::new(set));
+        return Ok(Some(Input { name, subject }));
+    };
+    let files = CredentialFiles::paths(chain, key, bundle);
+    Ok(Some(read_set(
+        name,
+        chain,
+        Ok(with_lists(files, arguments)),
+    )))
+}
+
+fn with_lists(files: CredentialFiles, arguments: &Arguments) -> CredentialFiles {
+    let lists = arguments.crl.iter();
+    lists.fold(files, CredentialFiles::revocation_lists)
+}
+
+fn read_set(name: String, path: &Path, files: Result<CredentialFiles, LoadError>) -> Input {
+    let subject = match files.and_then(|files| CheckSet::read(&files)) {
+        Ok(set) => Subject::Set(Box::new(set)),
+        Err(error) => Subject::Unreadable(error, path.to_owned()),
+    };
+    Input { name, subject }
+}
+
+fn is_manifest(path: &Path) -> bool {
+    path == Path::new("-")
+        || path.extension().is_some_and(|extension| {
+            ["yaml", "yml", "json"]
+                .iter()
+                .any(|known| extension.eq_ignore_ascii_case(known))
+        })
+}
+
+fn shown(path: &Path) -> String {
+    match path == Path::new("-") {
+        true => "(stdin)".to_owned(),
+        false => path.display().to_string(),
+    }
+}
+
+/// A file that somebody named on the command line, or stdin.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "bounded, and of what the person at the terminal named; sets are read by the loader"
+)]
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        io::stdin().lock().take(LIMIT + 1).read_to_end(&mut bytes)
+    } else {
+        fs::File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes))
+    };
+    match read {
+        Ok(_) if bytes.len() as u64 > LIMIT => {
+            let what = format!("`{}` has more than {LIMIT} bytes", shown(path));
+            Err(Failure::new(what))
+        }
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Failure::new(format!(
+            "`{}` cannot be read: {error}",
+            shown(path)
+        ))),
+    }
+}
+
+/// A cluster's worth of manifests.
+const LIMIT: u64 = 64 * 1024 * 1024;

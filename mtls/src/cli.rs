@@ -1,0 +1,20 @@
+//! The subcommands. Each has a file of its own, with its arguments and what it does.
+
+use clap::{Parser, Subcommand};
+
+/// Mutual TLS, checked before it is deployed.
+#[derive(Debug, Parser)]
+#[command(name = "mtls", version, about, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Find everything that is wrong with certificates, keys, bundles, revocation lists and policies.
+    Check(crate::check::Arguments),
+    /// Make a development CA with mounted directories, or a directory that is broken in one way.
+    #[cfg(feature = "dev")]
+    Dev(crate::dev::Arguments),
+}

@@ -1,0 +1,194 @@
+//! `mtls dev`: a development CA with mounted directories, and directories that are broken in one way each.
+
+mod mount;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use mtls_core::check::{CheckRule, Severity};
+use mtls_core::testing::{CaOptions, LeafOptions, Rehearsal, TestCa};
+use mtls_core::{SpiffeId, TrustDomain};
+
+use crate::Failure;
+
+/// Without a subcommand: a development CA for a trust domain, and below `dev` a directory for each name, as a kubelet
+/// mounts a Secret.
+///
+/// The CA's key is kept nowhere: to renew, or to add a name, all of them are made anew. Nothing is installed, and
+/// `mtls check` refuses these credentials unless it is told `--dev`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Sub>,
+    /// The trust domain, such as `example.org`.
+    #[arg(required = true)]
+    domain: Option<String>,
+    /// The names of the services; `web` gets the SPIFFE ID `spiffe://DOMAIN/web` and the DNS names `web` and `localhost`.
+    #[arg(required = true)]
+    names: Vec<String>,
+    /// Where the directories are made.
+    #[arg(long, value_name = "DIR", default_value = "dev")]
+    out: PathBuf,
+    /// For how many days.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    days: u16,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    /// Fill a directory with credentials that one rule of `mtls check` finds something wrong with.
+    Break {
+        /// The rule, such as `expired`; `list` shows them all.
+        rule: String,
+        /// The directory. It is made if it is not there; what it holds of these names is replaced.
+        dir: Option<PathBuf>,
+        /// The trust domain of the credentials.
+        #[arg(long, default_value = "example.org")]
+        trust_domain: String,
+    },
+}
+
+pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool, Failure> {
+    match &arguments.command {
+        Some(Sub::Break {
+            rule,
+            dir,
+            trust_domain,
+        }) => {
+            if rule == "list" {
+                list(out)?;
+            } else {
+                let dir = dir
+                    .as_deref()
+                    .ok_or_else(|| Failure::new("name a directory"))?;
+                broken(rule, dir, trust_domain, out)?;
+            }
+        }
+        None => {
+            let domain = arguments.domain.as_deref().unwrap_or_default();
+            make(domain, &arguments.names, arguments, out)?;
+        }
+    }
+    Ok(true)
+}
+
+fn list(out: &mut impl Write) -> Result<(), Failure> {
+    let ca = TestCa::new("example.org");
+    for rule in CheckRule::ALL {
+        if Rehearsal::of(*rule, &ca).is_some() {
+            let severity = rule.severity(mtls_core::check::Caller::Command);
+            writeln!(out, "{severity:5} {rule:22} {}", rule.summary())?;
+        }
+    }
+    Ok(())
+}
+
+fn broken(rule: &str, dir: &Path, domain: &str, out: &mut impl Write) -> Result<(), Failure> {
+    let domain: TrustDomain = trust_domain(domain)?;
+    let rule: CheckRule = rule.parse().map_err(|error| {
+        Failure::new(format!(
+            "`{rule}`: {error}; `mtls dev break list` shows them"
+        ))
+    })?;
+    let rehearsal = Rehearsal::of(rule, &TestCa::new(domain.as_str())).ok_or_else(|| {
+        Failure::new(format!(
+            "`{rule}` is about more than the files of one directory"
+        ))
+    })?;
+    std::fs::create_dir_all(dir)?;
+    for name in ["tls.crt", "tls.key", "ca.crt", "ca.crl"] {
+        // What was broken before goes first, be it a directory in a file's place.
+        let path = dir.join(name);
+        let _ = std::fs::remove_file(&path);
+        let _ = std::fs::remove_dir(&path);
+    }
+    rehearsal.write(dir)?;
+    let severity: Severity = rule.severity(mtls_core::check::Caller::Command);
+    writeln!(
+        out,
+        "{}: {severity} {rule}. {}",
+        dir.display(),
+        rule.summary()
+    )?;
+    let mut look = format!("mtls check {}", dir.display());
+    if rule != CheckRule::DevCa {
+        look.push_str(" --dev");
+    }
+    for (of, more) in [
+        (
+            CheckRule::SanServerName,
+            " --server-name orders.example.org",
+        ),
+        (CheckRule::KeyInterop, " --peers java"),
+    ] {
+        if rule == of {
+            look.push_str(more);
+        }
+    }
+    if rule == CheckRule::SpiffeTrustDomain {
+        look.push_str(&format!(" --trust-domain {domain}"));
+    }
+    if rehearsal.files().any(|(name, _)| name == "ca.crl") {
+        look.push_str(&format!(" --crl {}", dir.join("ca.crl").display()));
+    }
+    writeln!(out, "see: {look}")?;
+    Ok(())
+}
+
+fn make(
+    domain: &str,
+    names: &[String],
+    arguments: &Arguments,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let domain = trust_domain(domain)?;
+    let life = Duration::from_secs(u64::from(arguments.days) * 24 * 60 * 60);
+    let ca = CaOptions::new()
+        .common_name(format!("mtls development CA of {domain}"))
+        .expires_in(life);
+    let ca = TestCa::with_options(domain.as_str(), ca);
+    for name in names {
+        let id: SpiffeId = format!("spiffe://{domain}/{name}")
+            .parse()
+            .map_err(|error| Failure::new(format!("`{name}` makes no SPIFFE ID: {error}")))?;
+        let is_label = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if name.len() > MAX_LABEL || !name.chars().all(is_label) {
+            return Err(Failure::new(format!("`{name}` is no DNS label")));
+        }
+        let leaf = LeafOptions::service(id.path())
+            .dns(name.as_str())
+            .expires_in(life);
+        let issued = ca.issue_with(leaf);
+        let dir = arguments.out.join(name);
+        mount::write(
+            &dir,
+            &[
+                ("tls.crt", issued.chain_pem().as_bytes()),
+                ("tls.key", issued.key_pem().as_bytes()),
+                ("ca.crt", issued.bundle_pem().as_bytes()),
+            ],
+        )?;
+        writeln!(
+            out,
+            "created {} {{tls.crt,tls.key,ca.crt}}  {id}  DNS {name}, localhost, 127.0.0.1, ::1  {} d",
+            dir.display(),
+            arguments.days
+        )?;
+    }
+    writeln!(
+        out,
+        "the CA's key is kept nowhere; `mtls check` refuses these credentials without `--dev`"
+    )?;
+    Ok(())
+}
+
+fn trust_domain(text: &str) -> Result<TrustDomain, Failure> {
+    text.parse()
+        .map_err(|error| Failure::new(format!("`{text}` is no trust domain: {error}")))
+}
+
+/// RFC 1035 §2.3.4.
+const MAX_LABEL: usize = 63;

@@ -1,0 +1,91 @@
+//! The `mtls` command: `mtls check` finds what is wrong with certificates, keys, bundles and policies before they are
+//! deployed; `mtls dev` makes them for development and for rehearsals.
+//!
+//! ```console
+//! $ mtls check deploy/tls --role server --server-name orders.example.org
+//! $ mtls check deploy/*.yaml --at +30d --format github
+//! $ mtls check deploy/web --against deploy/api
+//! $ mtls dev example.org web api
+//! $ mtls dev break expired /tmp/broken
+//! ```
+//!
+//! It exits with 0 if all is well, 1 if there are findings at or above `--fail-on`, and 2 if it could not run. What it
+//! looks for is in `docs/check-rules.md`; the rules are `mtls_core::check`, which a service can ask too. It never prints a byte
+//! of a key, whatever the format.
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs |
+//! | `dev` | yes | `mtls dev` |
+//! | `fips` | no | the FIPS 140-3 module of aws-lc-rs |
+//! | `ring` | no | the crypto provider ring, used when aws-lc-rs is off |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod check;
+mod cli;
+#[cfg(feature = "dev")]
+mod dev;
+mod report;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+/// Runs the command with these arguments, the program's name first, and returns what it exits with.
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors, and go to stdout.
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()) * COULD_NOT_RUN);
+        }
+    };
+    let stdout = io::stdout();
+    let colours =
+        stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let out = &mut stdout.lock();
+    let result = match cli.command {
+        Command::Check(arguments) => check::run(&arguments, colours, out),
+        #[cfg(feature = "dev")]
+        Command::Dev(arguments) => dev::run(&arguments, out),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FOUND),
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "mtls: {failure}");
+            ExitCode::from(COULD_NOT_RUN)
+        }
+    }
+}
+
+/// Why the command could not run.
+#[derive(Debug)]
+struct Failure(String);
+
+impl Failure {
+    fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+const FOUND: u8 = 1;
+const COULD_NOT_RUN: u8 = 2;

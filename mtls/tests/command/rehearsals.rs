@@ -1,0 +1,109 @@
+//! `mtls dev` makes what `mtls check` finds.
+
+use mtls_core::check::{Caller, CheckRule, Severity};
+use mtls_core::testing::{Rehearsal, TestCa};
+
+use crate::mtls;
+
+/// The arguments that `dev break` says to look with.
+fn look(said: &str) -> Vec<String> {
+    let (_, command) = said.split_once("see: mtls ").unwrap();
+    command.split_whitespace().map(ToOwned::to_owned).collect()
+}
+
+/// Every line of base64 in a key's file, in pieces too short to be told by chance.
+fn pieces(key: &str) -> Vec<&str> {
+    let lines = key.lines().filter(|line| !line.starts_with("-----"));
+    lines
+        .flat_map(|line| line.as_bytes().chunks_exact(12))
+        .filter_map(|piece| std::str::from_utf8(piece).ok())
+        .collect()
+}
+
+#[test]
+fn each_rule_is_broken_found_and_no_format_shows_a_piece_of_the_key() {
+    let ca = TestCa::new("example.org");
+    let dir = tempfile::tempdir().unwrap();
+    let mut broken = 0;
+    for rule in CheckRule::ALL {
+        if Rehearsal::of(*rule, &ca).is_none() {
+            let said = mtls(dir.path(), &["dev", "break", rule.as_str(), "b"]);
+            assert_eq!(said.code, 2, "{said:?}");
+            assert!(said.err.contains("more than the files of one directory"));
+            continue;
+        }
+        // Into one directory, one after the other, as somebody does who rehearses.
+        let made = mtls(dir.path(), &["dev", "break", rule.as_str(), "b"]);
+        assert_eq!(made.code, 0, "{made:?}");
+        let look = look(&made.out);
+        let key = std::fs::read(dir.path().join("b/tls.key")).unwrap_or_default();
+        let key = String::from_utf8_lossy(&key);
+        for format in ["human", "json", "sarif", "github", "junit"] {
+            let mut arguments = look.clone();
+            arguments.extend(["--format".to_owned(), format.to_owned()]);
+            let found = mtls(dir.path(), &arguments);
+            let is_error = rule.severity(Caller::Command) == Severity::Error
+                // Nobody verifies one.
+                || *rule == CheckRule::LeafSelfSigned;
+            assert_eq!(found.code, i32::from(is_error), "{rule}: {found:?}");
+            assert!(found.out.contains(rule.as_str()), "{rule}: {found:?}");
+            // A chain in the key's place is no secret.
+            if *rule != CheckRule::KeyMissing {
+                for piece in pieces(&key) {
+                    let told = format!("{}{}", found.out, found.err);
+                    assert!(!told.contains(piece), "{rule} in {format} shows `{piece}`");
+                }
+            }
+        }
+        broken += 1;
+    }
+    assert!(broken > 70, "{broken}");
+}
+
+#[test]
+fn two_words_make_services_that_authenticate_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = mtls(dir.path(), &["dev", "example.org", "web", "api"]);
+    assert_eq!(made.code, 0, "{made:?}");
+    assert!(made.out.contains("created dev/web"), "{made:?}");
+    assert!(made.out.contains("spiffe://example.org/web"), "{made:?}");
+    let checked = mtls(
+        dir.path(),
+        &["check", "dev/web", "--dev", "--against", "dev/api"],
+    );
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let production = mtls(dir.path(), &["check", "dev/web"]);
+    assert_eq!(production.code, 1, "{production:?}");
+    assert!(production.out.contains("dev-ca"), "{production:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn development_credentials_are_mounted_as_a_kubelet_does_and_renewed_by_making_them_anew() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let web = dir.path().join("dev/web");
+    let make = || mtls(dir.path(), &["dev", "example.org", "web"]);
+    assert_eq!(make().code, 0);
+    let data = || std::fs::read_link(web.join("..data")).unwrap();
+    assert_eq!(
+        std::fs::read_link(web.join("tls.crt")).unwrap().to_str(),
+        Some("..data/tls.crt")
+    );
+    let mode = std::fs::metadata(web.join("tls.key"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (generation, chain) = (data(), std::fs::read(web.join("tls.crt")).unwrap());
+    assert_eq!(make().code, 0);
+    assert_ne!(data(), generation);
+    assert_ne!(std::fs::read(web.join("tls.crt")).unwrap(), chain);
+    assert!(
+        !web.join(generation).exists(),
+        "the generation of before is gone"
+    );
+    // No key of a CA is left anywhere.
+    let names = std::fs::read_dir(dir.path().join("dev")).unwrap();
+    assert_eq!(names.count(), 1);
+}
