@@ -151,14 +151,14 @@ async fn each_name_is_answered_by_its_identity_with_its_certificate_and_by_its_p
         let tls = connect(&web, door.addr, name).await.unwrap();
         assert!(presents(&tls, &site.leaf_of_public));
         let stream = door.next().await;
-        assert_eq!(stream.peer().to_string(), site.ca.spiffe_id("/web"));
-        let asked = stream.peer().server_name();
+        assert_eq!(stream.peer().unwrap().to_string(), site.ca.spiffe_id("/web"));
+        let asked = stream.peer().unwrap().server_name();
         assert_eq!(asked, Some(name.to_ascii_lowercase().as_str()));
     }
     let operator = site.client("/operator", &[]);
     let tls = connect(&operator, door.addr, ADMIN).await.unwrap();
     assert!(presents(&tls, &site.leaf_of_admin));
-    assert_eq!(door.next().await.peer().server_name(), Some(ADMIN));
+    assert_eq!(door.next().await.peer().unwrap().server_name(), Some(ADMIN));
     assert_eq!(site.told.take(), [None; 4]);
     // The one who is welcome at the lax identity is not at the strict one, whatever it asks the DNS for.
     assert_eq!(refusal(&web, door.addr, ADMIN).await, "access_denied");
@@ -197,7 +197,7 @@ async fn where_somebody_answers_otherwise_an_unknown_name_and_none_are_served() 
     for (name, asked) in [("localhost", Some("localhost")), ("127.0.0.1", None)] {
         let tls = connect(&operator, door.addr, name).await.unwrap();
         assert!(presents(&tls, &site.leaf_of_admin));
-        assert_eq!(door.next().await.peer().server_name(), asked);
+        assert_eq!(door.next().await.peer().unwrap().server_name(), asked);
         let web = site.client("/web", &[]);
         assert_eq!(refusal(&web, door.addr, name).await, "access_denied");
     }
