@@ -36,6 +36,12 @@
 //! `None` for such a client, [`Anonymous`] tells how it came, and a handler that takes a [`Peer`] refuses it with 401, as
 //! [`require`] does.
 //!
+//! # From plaintext to mutual TLS
+//!
+//! [`Serve::permissive`] takes plaintext on the same port for the time of a migration. [`Permissive::report`] names who still
+//! is in plaintext, and [`Permissive::go_strict`] refuses exactly those, without a restart. [`health()`] is a plaintext port for
+//! probes, which serves nothing else.
+//!
 //! # Behind `axum::serve`
 //!
 //! Where a program has to be served by axum's own `serve`, [`Listener`] takes the place of its `TcpListener`, and

@@ -12,6 +12,7 @@
 mod common;
 mod echo;
 mod identity;
+mod plaintext;
 mod rotation;
 
 use std::future::IntoFuture;
@@ -23,8 +24,8 @@ use echo::BoxError;
 use http::{Request, Response};
 use mtls_core::testing::TestCa;
 use mtls_core::{ClientTls, CredentialSource, Policy, ServerNames, ServerTls};
-use mtls_tower::MtlsListener;
 use mtls_tower::tonic::{Channel, PeerLayer, channel, incoming, serve};
+use mtls_tower::{MtlsListener, Permissive};
 use tokio::task::JoinHandle;
 use tonic::body::Body;
 use tonic::transport::{Endpoint, Server};
@@ -60,18 +61,40 @@ impl By {
         S::Error: Into<BoxError> + Send,
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
+        self.permissive(tls, services, None)
+    }
+
+    /// The same, with plaintext where that is permitted.
+    fn permissive<S, B>(
+        self,
+        tls: impl Into<ServerNames>,
+        services: S,
+        permissive: Option<&Permissive>,
+    ) -> Serving
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError> + Send,
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
         let tcp = listen();
         let addr = tcp.local_addr().unwrap();
         let task = match self {
             Self::Ours => {
-                let server = serve(tcp, tls, services)
+                let mut server = serve(tcp, tls, services)
                     .limits(patient())
-                    .lost_peer_deadline(common::HOUR)
-                    .into_future();
+                    .lost_peer_deadline(common::HOUR);
+                if let Some(permissive) = permissive {
+                    server = server.permissive(permissive.clone());
+                }
+                let server = server.into_future();
                 tokio::spawn(async move { server.await.unwrap() })
             }
             Self::Tonics => {
-                let listener = MtlsListener::new(tcp, tls).with_limits(patient());
+                let mut listener = MtlsListener::new(tcp, tls).with_limits(patient());
+                if let Some(permissive) = permissive {
+                    listener = listener.with_permissive(permissive.clone());
+                }
                 let server = Server::builder()
                     .layer(PeerLayer::new())
                     .serve_with_incoming(services, incoming(listener));
