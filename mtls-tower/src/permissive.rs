@@ -37,7 +37,7 @@ pub use report::{PermissiveReport, PlaintextAddress};
 /// ```no_run
 /// # async fn run<S>(listener: tokio::net::TcpListener, tls: mtls_core::ServerTls, app: S)
 /// # where S: Clone + Send + 'static {
-/// use std::time::{Duration, SystemTime};
+/// use std::time::Duration;
 /// use mtls_core::Timestamp;
 /// use mtls_tower::Permissive;
 ///
