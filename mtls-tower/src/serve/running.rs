@@ -278,7 +278,7 @@ async fn leaving(connection: &Connection, lifeline: &Lifeline, deadline: Duratio
         // Over HTTP/1.1 the next response says it. Only who asks nothing for so long is closed while idle.
         // In a box: else every connection has room for this timer as long as it lives.
         Cause::Age if connection.client.alpn() != Some(b"h2") => {
-            Box::pin(sleep(deadline / 2)).await
+            Box::pin(sleep(deadline / 2)).await;
         }
         Cause::Age | Cause::Lost(_) => {}
         #[cfg(feature = "client")]
