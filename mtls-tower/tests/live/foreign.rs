@@ -40,8 +40,9 @@ async fn pair() -> Pair {
     let (near, far) = duplex(16 * 1024);
     let (server, client) = (Acceptor::new(server), Connector::new(client));
     let name = "localhost".try_into().unwrap();
-    let (server, client) =
-        within(async { tokio::join!(server.accept(near), client.handshake(name, far)) }).await;
+    // In a box: the state of two handshakes is large.
+    let both = Box::pin(async { tokio::join!(server.accept(near), client.handshake(name, far)) });
+    let (server, client) = within(both).await;
     Pair {
         server: server.unwrap(),
         client: client.unwrap(),
