@@ -151,7 +151,10 @@ async fn each_name_is_answered_by_its_identity_with_its_certificate_and_by_its_p
         let tls = connect(&web, door.addr, name).await.unwrap();
         assert!(presents(&tls, &site.leaf_of_public));
         let stream = door.next().await;
-        assert_eq!(stream.peer().unwrap().to_string(), site.ca.spiffe_id("/web"));
+        assert_eq!(
+            stream.peer().unwrap().to_string(),
+            site.ca.spiffe_id("/web")
+        );
         let asked = stream.peer().unwrap().server_name();
         assert_eq!(asked, Some(name.to_ascii_lowercase().as_str()));
     }
