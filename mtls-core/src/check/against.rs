@@ -58,6 +58,10 @@ fn source(set: &CheckSet, options: &CheckOptions) -> Option<(Publisher, Credenti
         .provider(settings.provider)
         .own_chain(options.own_chain)
         .revocation(options.revocation);
+    let builder = match &options.trust_domain {
+        Some(trust_domain) => builder.trust_domain(trust_domain.clone()),
+        None => builder,
+    };
     builder.publish(credentials, trust).ok()
 }
 

@@ -6,7 +6,7 @@ use super::rule::CheckRule;
 use super::run::Scene;
 use super::set::path_of;
 use crate::files;
-use crate::snapshot::Credentials;
+use crate::snapshot::{Credentials, OwnChain};
 
 /// The chain in order: the leaf, then each issuer that the file has, as the loader would present it.
 pub(super) struct Path<'s> {
@@ -182,7 +182,8 @@ fn order(scene: &Scene<'_>, path: &Path<'_>, found: &mut Found) {
 /// Whether the names lead to the bundle. That the keys do, the verifier says.
 fn reach(scene: &Scene<'_>, path: &Path<'_>, found: &mut Found) {
     let last = path.intermediates.last().copied().unwrap_or(path.leaf);
-    if scene.bundle.is_empty() || !path.anchors.is_empty() || is_anchor(scene, last) {
+    let elsewhere = scene.options.own_chain == OwnChain::FromAnotherPki;
+    if elsewhere || scene.bundle.is_empty() || !path.anchors.is_empty() || is_anchor(scene, last) {
         return;
     }
     let place = scene.in_chain(last);

@@ -134,7 +134,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// What was found, file by file in the order in which the files are read.
+    /// What was found, the worst first, then by file and block.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.findings
@@ -171,6 +171,10 @@ impl Report {
                 None => report.findings.push(finding),
             }
         }
+        report.findings.sort_by(|one, other| {
+            let worst_first = other.severity.cmp(&one.severity);
+            worst_first.then_with(|| one.place.cmp(&other.place))
+        });
         report
     }
 }

@@ -130,3 +130,47 @@ async fn whatever_the_loader_refuses_is_an_error_of_the_check_and_the_other_way_
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }
+
+/// Base64 in which one character is another: DER in which six bits are, wherever that may be.
+fn with_other_character(pem: &str, at: usize) -> Option<String> {
+    let mut bytes = pem.as_bytes().to_vec();
+    let byte = bytes.get_mut(at)?;
+    if !byte.is_ascii_alphanumeric() {
+        return None;
+    }
+    *byte = if *byte == b'A' { b'Q' } else { b'A' };
+    String::from_utf8(bytes).ok()
+}
+
+#[tokio::test]
+async fn the_loader_and_the_check_agree_whatever_is_damaged() {
+    let ca = TestCa::new("example.org").intermediate();
+    let good = ca.issue("/web");
+    let (chain, bundle) = (good.chain_pem(), good.bundle_pem().to_owned());
+    let dir = MountedDir::new(&good);
+    let files = CredentialFiles::kubernetes(dir.path());
+    let mut refused = 0;
+    let damaged_chains = (3..chain.len()).step_by(17);
+    let damaged_bundles = (3..bundle.len()).step_by(17);
+    let sets = damaged_chains
+        .filter_map(|at| Some((with_other_character(&chain, at)?, bundle.clone())))
+        .chain(
+            damaged_bundles
+                .filter_map(|at| Some((chain.clone(), with_other_character(&bundle, at)?))),
+        );
+    for (chain, bundle) in sets {
+        dir.rotate_with(&chain, good.key_pem(), &bundle);
+        let loaded = CredentialSource::builder().watch(files.clone()).await;
+        let report = checked(&files, &options().caller(Caller::Startup));
+        let is_error = report.worst() == Some(Severity::Error);
+        let error = loaded.as_ref().err();
+        let findings = report.findings();
+        assert_eq!(
+            loaded.is_err(),
+            is_error,
+            "{error:?} {findings:#?}\n{chain}\n{bundle}"
+        );
+        refused += usize::from(is_error);
+    }
+    assert!(refused > 50, "{refused}");
+}

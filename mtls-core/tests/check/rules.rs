@@ -2,7 +2,7 @@
 
 use mtls_core::check::{Caller, CheckRule, CheckSet, DevelopmentCa, Severity, TlsStack, check};
 use mtls_core::testing::{Broken, LeafOptions, MountedDir, Rehearsal, TestCa};
-use mtls_core::{CredentialFiles, Timestamp};
+use mtls_core::{CredentialFiles, OwnChain, Timestamp};
 
 use crate::{checked, mounted, options, rules};
 
@@ -164,6 +164,38 @@ fn what_is_allowed_is_told_apart_with_its_reason() {
     // Another rule's finding is not allowed by it.
     Broken::LeafExpired.write(&ca, &dir);
     assert_eq!(rules(&checked(&files, &allowing)), [CheckRule::Expired]);
+}
+
+#[test]
+fn a_chain_from_another_pki_need_not_lead_to_the_bundle_if_that_is_said() {
+    let (ours, theirs) = (TestCa::new("example.org"), TestCa::new("example.org"));
+    let web = ours.issue_with(LeafOptions::new().dns("web.example.org"));
+    let set = |issued: &mtls_core::testing::Issued| {
+        CheckSet::of_credentials(
+            ("tls.crt", issued.chain_pem().as_bytes()),
+            ("tls.key", issued.key_pem().as_bytes()),
+        )
+        .with_bundle("ca.crt", theirs.root_pem().as_bytes())
+    };
+    let elsewhere = options().own_chain(OwnChain::FromAnotherPki);
+    assert_eq!(check(&set(&web), &elsewhere).unwrap().findings(), []);
+    let found = rules(&check(&set(&web), &options()).unwrap());
+    assert_eq!(found, [CheckRule::ChainIncomplete]);
+    // It has to be in time all the same.
+    let late = ours.issue_with(LeafOptions::new().dns("web.example.org").expired());
+    let found = rules(&check(&set(&late), &elsewhere).unwrap());
+    assert_eq!(found, [CheckRule::Expired]);
+}
+
+#[test]
+fn the_worst_is_told_first() {
+    let ca = TestCa::new("example.org");
+    let soon = std::time::Duration::from_secs(600);
+    let leaf = LeafOptions::service("/web").expires_in(soon).server_only();
+    let dir = MountedDir::new(&ca.issue_with(leaf));
+    let report = checked(&CredentialFiles::kubernetes(dir.path()), &options());
+    let order: Vec<_> = report.findings().iter().map(|found| found.rule).collect();
+    assert_eq!(order, [CheckRule::EkuMissingRole, CheckRule::ExpiresSoon]);
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub(crate) struct Arguments {
     /// The private key's file. It may be the chain's.
     #[arg(long, value_name = "FILE", requires = "chain")]
     pub(super) key: Option<PathBuf>,
-    /// The trust bundle, where the directory has none or `--chain` names files; by itself it is checked by itself.
+    /// The trust bundle, where the directory or a manifest's Secret has none, or `--chain` names files; by itself it is
+    /// checked by itself.
     #[arg(long, value_name = "FILE")]
     pub(super) bundle: Option<PathBuf>,
     /// A file or directory of revocation lists. May be given several times.

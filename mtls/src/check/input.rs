@@ -32,7 +32,8 @@ pub(super) fn all(arguments: &Arguments) -> Result<Vec<Input>, Failure> {
         if path.is_dir() {
             inputs.push(directory(path, arguments));
         } else if is_manifest(path) {
-            let found = manifest::sets(&shown(path), &read(path)?)?;
+            let beside = Beside::read(arguments)?;
+            let found = manifest::sets(&shown(path), &read(path)?, &beside)?;
             if found.is_empty() {
                 let what = "holds no Secret or ConfigMap with certificates";
                 return Err(Failure::new(format!("`{}` {what}", shown(path))));
@@ -70,6 +71,7 @@ fn named(arguments: &Arguments) -> Result<Option<Input>, Failure> {
             Some(bundle) if arguments.paths.is_empty() => {
                 let name = bundle.display().to_string();
                 let set = CheckSet::of_bundle(&name, &read(bundle)?);
+                let set = Beside::read(arguments)?.lists(set);
                 let subject = Subject::Set(Box::new(set));
                 Ok(Some(Input { name, subject }))
             }
@@ -80,6 +82,7 @@ fn named(arguments: &Arguments) -> Result<Option<Input>, Failure> {
     let Some(bundle) = &arguments.bundle else {
         let (key_name, key_bytes) = (key.display().to_string(), read(key)?);
         let set = CheckSet::of_credentials((&name, &read(chain)?), (&key_name, &key_bytes));
+        let set = Beside::read(arguments)?.lists(set);
         let subject = Subject::Set(Box::new(set));
         return Ok(Some(Input { name, subject }));
     };
@@ -89,6 +92,41 @@ fn named(arguments: &Arguments) -> Result<Option<Input>, Failure> {
         chain,
         Ok(with_lists(files, arguments)),
     )))
+}
+
+/// What was named beside sets that are in no directory: a bundle for credentials without one, and revocation lists.
+#[derive(Debug)]
+pub(super) struct Beside {
+    bundle: Option<(String, Vec<u8>)>,
+    lists: Vec<(String, Vec<u8>)>,
+}
+
+impl Beside {
+    fn read(arguments: &Arguments) -> Result<Self, Failure> {
+        let named = |path: &PathBuf| Ok((path.display().to_string(), read(path)?));
+        Ok(Self {
+            bundle: arguments.bundle.as_ref().map(named).transpose()?,
+            lists: arguments
+                .crl
+                .iter()
+                .map(named)
+                .collect::<Result<_, Failure>>()?,
+        })
+    }
+
+    pub(super) fn bundle(&self, set: CheckSet) -> CheckSet {
+        match &self.bundle {
+            Some((name, bytes)) => set.with_bundle(name, bytes),
+            None => set,
+        }
+    }
+
+    pub(super) fn lists(&self, set: CheckSet) -> CheckSet {
+        let lists = self.lists.iter();
+        lists.fold(set, |set, (name, bytes)| {
+            set.with_revocation_lists(name, bytes)
+        })
+    }
 }
 
 fn with_lists(files: CredentialFiles, arguments: &Arguments) -> CredentialFiles {

@@ -5,13 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use mtls_core::LoadError;
 use mtls_core::check::CheckSet;
 
-use super::input::{Input, Subject};
+use super::input::{Beside, Input, Subject};
 use super::layouts::LAYOUTS;
 use super::yaml::{self, Node};
 use crate::Failure;
 
 /// The sets in a manifest: the credentials of each Secret that has some, and each bundle of a ConfigMap.
-pub(super) fn sets(file: &str, bytes: &[u8]) -> Result<Vec<Input>, Failure> {
+pub(super) fn sets(file: &str, bytes: &[u8], beside: &Beside) -> Result<Vec<Input>, Failure> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| Failure::new(format!("`{file}` is no text in UTF-8")))?;
     let documents = yaml::documents(text).map_err(|at| {
@@ -20,20 +20,20 @@ pub(super) fn sets(file: &str, bytes: &[u8]) -> Result<Vec<Input>, Failure> {
     })?;
     let mut inputs = Vec::new();
     for document in &documents {
-        collect(file, document, 0, &mut inputs);
+        collect(file, document, 0, beside, &mut inputs);
     }
     Ok(inputs)
 }
 
-fn collect(file: &str, object: &Node, depth: usize, inputs: &mut Vec<Input>) {
+fn collect(file: &str, object: &Node, depth: usize, beside: &Beside, inputs: &mut Vec<Input>) {
     let kind = text_at(object, "kind").unwrap_or_default();
     match kind {
         "List" | "SecretList" | "ConfigMapList" if depth < MAX_DEPTH => {
             for item in object.get("items").map_or(&[][..], Node::items) {
-                collect(file, item, depth + 1, inputs);
+                collect(file, item, depth + 1, beside, inputs);
             }
         }
-        "Secret" => secret(&Entries::of(file, object, kind), inputs),
+        "Secret" => secret(&Entries::of(file, object, kind), beside, inputs),
         "ConfigMap" => config_map(&Entries::of(file, object, kind), inputs),
         _ => {}
     }
@@ -99,7 +99,7 @@ fn decode(value: &str, path: &str) -> Result<Vec<u8>, LoadError> {
     })
 }
 
-fn secret(secret: &Entries, inputs: &mut Vec<Input>) {
+fn secret(secret: &Entries, beside: &Beside, inputs: &mut Vec<Input>) {
     let layout = LAYOUTS
         .iter()
         .find(|names| secret.get(names.chain).is_some() && secret.get(names.key).is_some());
@@ -128,8 +128,10 @@ fn secret(secret: &Entries, inputs: &mut Vec<Input>) {
     );
     let set = match bundle {
         Some(_) => set.with_bundle(&secret.path(names.bundle), &bytes(bundle)),
-        None => set,
+        // In a ConfigMap of its own, which only whoever mounts both knows.
+        None => beside.bundle(set),
     };
+    let set = beside.lists(set);
     inputs.push(Input {
         name: secret.name.clone(),
         subject: Subject::Set(Box::new(set)),

@@ -55,6 +55,35 @@ fn secrets_and_config_maps_of_a_manifest_are_each_a_set() {
 }
 
 #[test]
+fn a_bundle_and_lists_are_put_beside_a_secret_that_has_none() {
+    let ca = TestCa::new("example.org");
+    let dir = tempfile::tempdir().unwrap();
+    let web = ca.issue("/web");
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write("web.yaml", &string_data("web-tls", &web));
+    write("ca.crt", &ca.root_pem());
+    write("other.crt", &TestCa::new("example.org").root_pem());
+    write("list.crl", &ca.crl().revoke(&web).pem());
+    let check = |more: &[&str]| {
+        mtls(
+            dir.path(),
+            &[&["check", "web.yaml", "--dev"], more].concat(),
+        )
+    };
+    assert_eq!(check(&["--bundle", "ca.crt"]).code, 0);
+    let refused = check(&["--bundle", "other.crt"]);
+    assert!(
+        refused.out.contains("error chain-incomplete"),
+        "{refused:?}"
+    );
+    let revoked = check(&["--bundle", "ca.crt", "--crl", "list.crl"]);
+    assert!(
+        revoked.out.contains("error crl-revokes-self"),
+        "{revoked:?}"
+    );
+}
+
+#[test]
 fn what_is_wrong_in_a_manifest_is_told_by_object_and_entry() {
     let ca = TestCa::new("example.org");
     let dir = tempfile::tempdir().unwrap();
