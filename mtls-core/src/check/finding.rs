@@ -5,7 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::options::CheckOptions;
-use super::rule::{CheckRule, Severity, TlsStack};
+use super::rule::CheckRule;
+use super::who::{Caller, Severity, TlsStack};
 
 /// One thing that is wrong. It holds names, dates and fingerprints, and never a byte of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +30,7 @@ impl Finding {
     pub(super) fn new(rule: CheckRule, place: CheckPlace, found: impl Into<String>) -> Self {
         Self {
             rule,
-            severity: rule.severity(super::Caller::Command),
+            severity: rule.severity(Caller::Command),
             place,
             found: found.into(),
             expected: Cow::Borrowed(rule.expected()),
@@ -196,7 +197,7 @@ impl Found {
 
     /// Whether the loader would refuse for something that was found.
     pub(super) fn refuses(&self) -> bool {
-        let at_startup = |finding: &Finding| finding.rule.severity(super::Caller::Startup);
+        let at_startup = |finding: &Finding| finding.rule.severity(Caller::Startup);
         self.0
             .iter()
             .any(|finding| at_startup(finding) == Severity::Error)

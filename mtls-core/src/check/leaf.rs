@@ -7,8 +7,9 @@ use super::chain::Path;
 use super::facts::{Purposes, Seen};
 use super::finding::{Finding, Found};
 use super::load;
-use super::rule::{CheckRule, TlsStack};
+use super::rule::CheckRule;
 use super::run::Scene;
+use super::who::TlsStack;
 use crate::identity::{IssuanceFinding, profile};
 use crate::verify::{ChainFault, Role};
 

@@ -30,6 +30,7 @@ mod rule;
 mod run;
 mod set;
 mod time;
+mod who;
 
 pub use against::{CheckSide, check_against};
 pub use finding::{Allowed, CheckPlace, Finding, Report};
@@ -38,6 +39,7 @@ pub use options::{CheckOptions, CheckRole, DevelopmentCa};
 pub(crate) use pair::in_memory;
 #[cfg(feature = "policy-file")]
 pub use policy::check_policy;
-pub use rule::{Caller, CheckRule, Severity, TlsStack, UnknownRule};
+pub use rule::{CheckRule, UnknownRule};
 pub use run::{check, check_error};
 pub use set::CheckSet;
+pub use who::{Caller, Severity, TlsStack};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-use super::rule::{Caller, CheckRule, TlsStack};
+use super::rule::CheckRule;
+use super::who::{Caller, TlsStack};
 use crate::error::LoadError;
 use crate::identity::{Timestamp, TrustDomain};
 use crate::snapshot::{OwnChain, Settings};
