@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{alert, client, https, listen, patient, provider, server_for, within};
+use common::{HOUR, alert, client, https, listen, patient, provider, server_for, within};
 use http::{Request, Response};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
@@ -36,17 +36,17 @@ use tower::{Layer, Service, service_fn};
 
 /// A server that lets in `/web` alone, and answers everything.
 fn serving(ca: &TestCa) -> SocketAddr {
+    let web = Policy::spiffe_id(ca.spiffe_id("/web")).unwrap();
+    serving_by(server_for(ca, web))
+}
+
+fn serving_by(tls: ServerTls) -> SocketAddr {
     let listener = listen();
     let addr = listener.local_addr().unwrap();
-    let web = Policy::spiffe_id(ca.spiffe_id("/web")).unwrap();
     let hello = service_fn(|_: Request<_>| async {
         Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
     });
-    tokio::spawn(
-        serve(listener, server_for(ca, web), hello)
-            .limits(patient())
-            .into_future(),
-    );
+    tokio::spawn(serve(listener, tls, hello).limits(patient()).into_future());
     addr
 }
 
@@ -287,6 +287,30 @@ async fn our_servers_confirm_by_a_ticket_also_to_a_client_that_resumes_nothing()
             assert_eq!(waited, took, "{server:?}");
         }
     }
+}
+
+/// Without a session there is no ticket; the settings of HTTP/2 say the same, and over HTTP/1.1 nothing does.
+#[tokio::test]
+async fn our_servers_confirm_by_their_settings_where_they_give_no_session() {
+    let ca = TestCa::new("example.org");
+    let tls = ServerTls::builder(&ca.source(&ca.issue("/api")))
+        .authorize(Policy::any_verified_peer())
+        .resumption(Resumption::Off)
+        .build()
+        .unwrap();
+    let addr = serving_by(tls);
+    let over_http2 = speaking(&ca, "/web", "h2").confirm_timeout(HOUR);
+    let mut stream = within(over_http2.connect(&https(addr))).await.unwrap();
+    // RFC 9113 §3.4: the server's preface is a SETTINGS frame, of type 4.
+    let mut frame = [0; 9];
+    within(stream.read_exact(&mut frame)).await.unwrap();
+    assert_eq!(frame[3], 4);
+
+    let limit = Duration::from_millis(200);
+    let over_http1 = speaking(&ca, "/web", "http/1.1").confirm_timeout(limit);
+    let begun = Instant::now();
+    within(over_http1.connect(&https(addr))).await.unwrap();
+    assert!(begun.elapsed() >= limit);
 }
 
 #[tokio::test(start_paused = true)]

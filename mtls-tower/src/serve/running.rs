@@ -55,7 +55,7 @@ where
         forwarded: serve.forwarded,
         #[cfg(feature = "tonic")]
         for_tonic: serve.for_tonic,
-        builder: settled(serve.http, &serve.options),
+        http: Http::new(settled(serve.http, &serve.options)),
         established: Established::new(serve.options.connections),
         options: serve.options,
         draining: watch::Sender::new(false),
@@ -77,7 +77,7 @@ struct Server<M> {
     forwarded: Forwarded,
     #[cfg(feature = "tonic")]
     for_tonic: bool,
-    builder: HttpBuilder,
+    http: Http,
     established: Established,
     options: Options,
     draining: watch::Sender<bool>,
@@ -130,7 +130,8 @@ impl<M> Server<M> {
         let service = TowerToHyperService::new(guard.layer(inner));
         let stream = FirstBytes::within(options.header_read_timeout, stream);
         let http = self
-            .builder
+            .http
+            .of(connection.client.alpn())
             .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();
         // Of a short drain most is left for the end of what has begun.
@@ -226,6 +227,30 @@ fn settled(mut builder: HttpBuilder, options: &Options) -> HttpBuilder {
         http2.max_concurrent_streams(bound);
     }
     builder
+}
+
+/// What speaks HTTP with a client.
+struct Http {
+    by_first_bytes: HttpBuilder,
+    /// Where a client has chosen HTTP/2 by ALPN there is nothing to tell apart. It hears our settings at once, and so that it was
+    /// let in: in TLS 1.3 it may wait for a word of ours before it says anything, if it was sent no session.
+    http2: Option<HttpBuilder>,
+}
+
+impl Http {
+    fn new(builder: HttpBuilder) -> Self {
+        // A hook may have chosen one of the two.
+        let both = builder.is_http1_available() && builder.is_http2_available();
+        Self {
+            http2: both.then(|| builder.clone().http2_only()),
+            by_first_bytes: builder,
+        }
+    }
+
+    fn of(&self, alpn: Option<&[u8]>) -> &HttpBuilder {
+        let chosen = self.http2.as_ref().filter(|_| alpn == Some(b"h2"));
+        chosen.unwrap_or(&self.by_first_bytes)
+    }
 }
 
 /// What may end a connection before it ends by itself.
