@@ -29,7 +29,8 @@ use mtls_core::rustls::pki_types::ServerName;
 use mtls_core::rustls::{ClientConfig, HandshakeKind, NamedGroup};
 use mtls_core::testing::{Issued, LeafOptions, TestCa};
 use mtls_core::{
-    AuditEvent, Observer, Otherwise, Policy, Publisher, Reason, ServerNames, ServerTls,
+    AuditEvent, ClientCertificates, Observer, Otherwise, Policy, Publisher, Reason, ServerNames,
+    ServerTls,
 };
 use mtls_tower::serve;
 use tokio::io::AsyncReadExt;
@@ -463,6 +464,31 @@ async fn whoever_answers_otherwise_answers_for_no_name_that_is_listed() {
         let status = over_http1(&web, server.addr, request("/", &[host])).await;
         assert_eq!(status, expected, "{host}");
     }
+}
+
+/// One identity takes clients without a certificate, the other does not: by a request nobody gets around that.
+#[tokio::test]
+async fn an_anonymous_client_of_one_identity_is_misdirected_to_another_like_anybody() {
+    let site = Site::new();
+    let optional = ServerTls::builder(site.public.source())
+        .client_certificates(ClientCertificates::Optional)
+        .authorize(Policy::trust_domain("example.org").unwrap())
+        .build()
+        .unwrap();
+    let names = ServerNames::named(PUBLIC, &optional)
+        .and_then(|names| names.named(ADMIN, &site.admin))
+        .unwrap();
+    let server = start(names.otherwise(Otherwise::Refuse));
+    let nobody = Foreign::nobody().alpn(&["http/1.1"]).config(&site.ca);
+    let status = over_http1(&nobody, server.addr, request("/", &[PUBLIC])).await;
+    assert_eq!(status, StatusCode::OK);
+    let status = over_http1(&nobody, server.addr, request("/", &[ADMIN])).await;
+    assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
+    assert_eq!(server.seen.load(Ordering::SeqCst), 1);
+    assert_eq!(
+        refusal(&nobody, server.addr, ADMIN).await,
+        "certificate_required"
+    );
 }
 
 #[tokio::test]
