@@ -240,7 +240,7 @@ async fn raw_tokio_echoes_for_whom_it_knows_and_its_client_talks_to_whom_it_expe
     let (done, said) = call(called(&web, "spiffe://example.org/db")).await;
     assert!(!done && said.contains("spiffe://example.org/db"), "{said}");
     let (done, said) = call(called(&stranger(&ca), API)).await;
-    assert!(!done && said.contains("UnknownCA"), "{said}");
+    assert!(!done && said.contains("unknown_ca"), "{said}");
 }
 
 #[tokio::test]
@@ -258,7 +258,7 @@ async fn unix_socket_greets_whom_it_knows_and_its_client_hears_whom_it_expects()
     let (done, said) = run(program, &["call", text(&web), socket, db]).await;
     assert!(!done && said.contains(db), "{said}");
     let (done, said) = run(program, &["call", text(&stranger(&ca)), socket, API]).await;
-    assert!(!done && said.contains("UnknownCA"), "{said}");
+    assert!(!done && said.contains("unknown_ca"), "{said}");
 }
 
 #[tokio::test]
