@@ -117,9 +117,7 @@ impl Caller {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Learns {
     Always,
-    /// If there is an answer at all: very seldom hyper has none.
-    IfAnswered,
-    /// The alert reaches its machine, and can be lost on the way to whoever asked.
+    /// The alert reaches its machine, and can be lost on the way to whoever asked; very seldom hyper has no answer at all.
     Mostly,
 }
 
@@ -188,15 +186,9 @@ pub(crate) fn learns(client: ClientDoor, protocol: Protocol, tls: Tls) -> Learns
         (ClientDoor::Connection | ClientDoor::ByHand | ClientDoor::RustlsAlone, _) => {
             Learns::Always
         }
-        // It keeps the alert that tonic forgets.
-        (ClientDoor::Channel, _) => Learns::IfAnswered,
+        // A `Connector` waits for the server's word before it hands its connection to whoever pools it.
+        (ClientDoor::Pool | ClientDoor::TonicsChannel | ClientDoor::Channel, _) => Learns::Always,
         // Their connections are hyper's and in tasks of hyper's, which have two words to say that one has ended.
-        (
-            ClientDoor::Reqwest
-            | ClientDoor::Pool
-            | ClientDoor::TonicsChannel
-            | ClientDoor::RustlsChannel,
-            _,
-        ) => Learns::Mostly,
+        (ClientDoor::Reqwest | ClientDoor::RustlsChannel, _) => Learns::Mostly,
     }
 }

@@ -108,7 +108,7 @@ async fn meet(
         let asked = Box::pin(cell.client.ask(&dial));
         let answer = match (refusal, cell.learns()) {
             (None, _) | (_, Learns::Always) => within("the client's answer", asked).await?,
-            (_, Learns::IfAnswered | Learns::Mostly) => {
+            (_, Learns::Mostly) => {
                 let answer = timeout(PATIENCE, asked).await;
                 answer.unwrap_or(Answer::Nothing)
             }

@@ -157,6 +157,6 @@ fn check(rate: &str, is_cell: bool, promise: Learns) -> Result<(), &'static str>
     match promise {
         _ if rounds == 0 || learned > rounds => Err("no rate that could be"),
         Learns::Always if learned < rounds => Err("less than what is promised"),
-        Learns::Always | Learns::IfAnswered | Learns::Mostly => Ok(()),
+        Learns::Always | Learns::Mostly => Ok(()),
     }
 }
