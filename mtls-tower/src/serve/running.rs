@@ -129,11 +129,6 @@ impl<M> Server<M> {
             .forwarded(self.forwarded.clone());
         let service = TowerToHyperService::new(guard.layer(inner));
         let stream = FirstBytes::within(options.header_read_timeout, stream);
-        let http = self
-            .http
-            .of(connection.client.alpn())
-            .serve_connection_with_upgrades(TokioIo::new(stream), service)
-            .into_owned();
         // Of a short drain most is left for the end of what has begun.
         let first_request = FIRST_REQUEST.min(options.drain_deadline / 4);
         let ends = Ends {
@@ -142,10 +137,18 @@ impl<M> Server<M> {
             draining: self.draining.subscribe(),
             first_request: Instant::now() + first_request,
         };
+        let io = TokioIo::new(stream);
         // In a box: what a task is given and pins has its place twice there, and this is the most of it.
-        let task = self
-            .connections
-            .spawn(run_connection(Box::pin(http), connection, ends));
+        let task = if let Some(http2) = self.http.chosen(connection.client.alpn()) {
+            let http = http2.serve_connection(io, service).into_owned();
+            let running = run_connection(Box::pin(http), connection, ends);
+            self.connections.spawn(running)
+        } else {
+            let by_first_bytes = &self.http.by_first_bytes;
+            let http = by_first_bytes.serve_connection_with_upgrades(io, service);
+            let running = run_connection(Box::pin(http.into_owned()), connection, ends);
+            self.connections.spawn(running)
+        };
         self.established.begun(admitted, task);
     }
 
@@ -247,9 +250,8 @@ impl Http {
         }
     }
 
-    fn of(&self, alpn: Option<&[u8]>) -> &HttpBuilder {
-        let chosen = self.http2.as_ref().filter(|_| alpn == Some(b"h2"));
-        chosen.unwrap_or(&self.by_first_bytes)
+    fn chosen(&self, alpn: Option<&[u8]>) -> Option<&HttpBuilder> {
+        self.http2.as_ref().filter(|_| alpn == Some(b"h2"))
     }
 }
 
