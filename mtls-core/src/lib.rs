@@ -30,6 +30,7 @@
 //! - **Behind an ingress**: [`Forwarded`] says whose word counts for who their client is.
 //! - **What is wrong with files, before they are deployed**: the module [`check`].
 //! - **Files were not taken**: [`CredentialSource::status`], [`LoadError::remedy`].
+//! - **What to alert on**: the module [`metrics`], and its feature.
 //! - **Material that is not in files**: [`SourceBuilder::publish`] and its [`Publisher`].
 //! - **Anything else that speaks rustls**: [`ServerTls::handshake`] and [`ClientTls::handshake`] for connections
 //!   that are yours, [`ServerTls::configs`] and [`ClientTls::configs`] for a library's, and the module [`rustls`].
@@ -47,6 +48,7 @@
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs, which prefers a post-quantum key exchange |
 //! | `fips` | no | its FIPS 140-3 module; [`ServerTls::fips`] says whether it holds |
+//! | `metrics` | no | what is measured, for the recorder of the crate of that name: the module [`metrics`] |
 //! | `notify` | yes | reload on filesystem events; without it, by polling |
 //! | `policy-file` | no | policies from TOML and JSON files, reloaded when they change |
 //! | `ring` | no | the crypto provider ring, used when none is named and aws-lc-rs is off |
@@ -65,6 +67,7 @@ mod files;
 #[doc(hidden)]
 pub mod fuzz;
 mod identity;
+pub mod metrics;
 mod policy;
 mod reason;
 mod snapshot;
@@ -76,7 +79,7 @@ mod verify;
 
 pub use audit::{
     Audit, AuditEvent, AuditOutcome, AuditRequest, AuditStage, AuditSubject, ConnectionFacts,
-    ConnectionId, JsonLines, JudgedUnder, Observer,
+    ConnectionId, JsonLines, JudgedUnder, Observer, RefusalLog,
 };
 pub use error::{AnchorFault, Chained, LoadError};
 pub use files::{CredentialFiles, FileFormat, Layout, PollCause, StuckMount, WatchMode};

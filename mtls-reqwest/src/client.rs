@@ -88,7 +88,9 @@ impl Client {
         request: reqwest::Request,
     ) -> Result<reqwest::Response, reqwest::Error> {
         let generation = self.0.current()?;
-        let mut response = generation.http().execute(request).await?;
+        let host = request.url().host_str().map(ToOwned::to_owned);
+        let sent = generation.http().execute(request).await;
+        let mut response = sent.inspect_err(|error| self.0.failed(error, host.as_deref()))?;
         generation.identify(&mut response);
         Ok(response)
     }

@@ -80,6 +80,7 @@
 //! | `fips` | no | the FIPS 140-3 module of aws-lc-rs |
 //! | `http2` | yes | HTTP/2, where the server speaks it |
 //! | `json` | no | `RequestBuilder::json`, and reqwest's own `Response::json` |
+//! | `metrics` | no | what is measured, for the recorder of the crate `metrics`: [`mtls_core::metrics`] |
 //! | `notify` | yes | reload on filesystem events |
 //! | `ring` | no | the crypto provider ring |
 //!

@@ -6,12 +6,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
+use mtls_core::metrics::HandshakeMeter;
 use mtls_core::rustls::ClientHandshake;
-use mtls_core::{ClientTls, PeerIdentity, Timestamp};
+use mtls_core::{ClientTls, HandshakeError, PeerIdentity, RefusalLog, Role, Timestamp};
 use reqwest::tls::TlsInfo;
 use tracing::{debug, warn};
 
 use crate::builder::Recipe;
+use crate::explain::{Explanation, explain};
 
 /// The client of the current snapshot, replaced when there is a newer one.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub(crate) struct Rotation {
     current: ArcSwapOption<Generation>,
     /// Held by whoever builds the next one.
     building: Mutex<()>,
+    refusals: RefusalLog,
 }
 
 impl Rotation {
@@ -32,6 +35,7 @@ impl Rotation {
             recipe,
             current: ArcSwapOption::from_pointee(first),
             building: Mutex::new(()),
+            refusals: RefusalLog::new(Role::Client),
         })
     }
 
@@ -84,6 +88,27 @@ impl Rotation {
                 Err(error)
             }
         }
+    }
+
+    /// A request to this host failed. What of that was a refusal is logged and counted; reqwest tells of no handshake that
+    /// is done.
+    pub(crate) fn failed(&self, error: &reqwest::Error, host: Option<&str>) {
+        let why = match explain(error) {
+            Explanation::PeerNotTrusted { error } | Explanation::Tls { error } => error,
+            Explanation::Plaintext => HandshakeError::PlaintextPeer,
+            Explanation::RefusedByPeer { alert } => HandshakeError::RefusedByPeer {
+                alert,
+                presented: self.tls.source().status().leaf.to_string(),
+            },
+            // Of a handshake or of anything else: nobody can tell.
+            Explanation::ClosedByPeer
+            | Explanation::Network
+            | Explanation::Other
+            | Explanation::Setup
+            | Explanation::Timeout => return,
+        };
+        HandshakeMeter::begin(Role::Client).failed(&why);
+        self.refusals.server(&why, host.unwrap_or("unknown"));
     }
 
     pub(crate) fn tls(&self) -> &ClientTls {

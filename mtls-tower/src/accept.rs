@@ -4,9 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mtls_core::metrics::HandshakeMeter;
 use mtls_core::rustls::ServerHandshake;
 use mtls_core::rustls::server::Acceptor as ClientHelloReader;
-use mtls_core::{Audit, AuditEvent, ConnectionFacts, HandshakeError, JudgedUnder, ServerNames};
+use mtls_core::{
+    Audit, AuditEvent, ConnectionFacts, HandshakeError, JudgedUnder, Role, ServerNames,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -155,6 +158,7 @@ impl Acceptor {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let limit = self.limits.handshake_timeout;
+        let meter = HandshakeMeter::begin(Role::Server);
         let mut begun = Begun {
             audit: self.audit().clone(),
             judged: None,
@@ -168,6 +172,10 @@ impl Acceptor {
             .unwrap_or_else(|_| Err((HandshakeError::Timeout { after: limit }, None)));
         // INVARIANT: from here to the return nothing waits, so that no handshake is told of and then given up.
         let Begun { audit, judged } = begun;
+        match &done {
+            Ok(_) => meter.established(),
+            Err((why, _)) => meter.failed(why),
+        }
         audit.record(|| match &done {
             Ok(stream) => AuditEvent::handshake_allowed(stream.client()),
             Err((why, _)) => AuditEvent::handshake_refused(connection, judged, why),

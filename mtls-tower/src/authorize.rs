@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{Extensions, Request, Response, StatusCode, Uri};
+use mtls_core::metrics::request_refused;
 use mtls_core::{
     AnonymousClient, Authorizer, Client, Denial, HandshakeError, PeerInfo, Reason,
     RequestAuthorizer, RequestFacts,
@@ -138,6 +139,20 @@ pub enum Denied {
     },
 }
 
+impl Denied {
+    /// The stable name of why.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Lost { why, .. } => why.reason(),
+            Self::Misdirected { .. } => Reason::Misdirected,
+            Self::NoPeer => Reason::NoPeerCertificate,
+            Self::NotAuthorized { .. } => Reason::NotAuthorized,
+            Self::TlsRequired { .. } => Reason::PlaintextPeer,
+        }
+    }
+}
+
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Authorize<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
@@ -194,12 +209,12 @@ impl Decider {
         };
         decided.map_err(|denial| match peer {
             None => {
-                let reason = "no_peer_certificate";
+                let reason = Reason::NoPeerCertificate.as_str();
                 debug!(mtls.reason = reason, %denial, "request without a peer denied");
                 Denied::NoPeer
             }
             Some(peer) => {
-                debug!(mtls.peer_id = %peer, mtls.reason = "not_authorized", %denial, "request denied");
+                debug!(mtls.peer_id = %peer, mtls.reason = Reason::NotAuthorized.as_str(), %denial, "request denied");
                 let peer = peer.clone();
                 Denied::NotAuthorized { peer, denial }
             }
@@ -246,6 +261,7 @@ pub(crate) fn refusal<ReqBody, ResBody: Default>(
     request: &Request<ReqBody>,
     denied: Denied,
 ) -> Response<ResBody> {
+    request_refused(denied.reason());
     let (status, grpc_status, message) = match denied {
         Denied::Misdirected { .. } => (
             StatusCode::MISDIRECTED_REQUEST,

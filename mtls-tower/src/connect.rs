@@ -11,7 +11,8 @@ use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected as PoolInfo, Connection};
 use hyper_util::rt::TokioIo;
-use mtls_core::{ClientTls, HandshakeError, PeerInfo, Reason};
+use mtls_core::metrics::HandshakeMeter;
+use mtls_core::{ClientTls, HandshakeError, PeerInfo, Reason, RefusalLog, Role};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -47,6 +48,7 @@ pub struct Connector {
     handshake_timeout: Duration,
     confirm_timeout: Duration,
     silent: Silent,
+    refusals: Arc<RefusalLog>,
 }
 
 impl Connector {
@@ -60,6 +62,7 @@ impl Connector {
             handshake_timeout: limit,
             confirm_timeout: Duration::from_secs(1),
             silent: Silent::default(),
+            refusals: Arc::new(RefusalLog::new(Role::Client)),
         }
     }
 
@@ -156,19 +159,41 @@ impl Connector {
     where
         IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
+        let meter = HandshakeMeter::begin(Role::Client);
+        match self.establish_unmeasured(&server, io).await {
+            Ok(stream) => {
+                meter.established();
+                Ok(stream)
+            }
+            Err(error) => {
+                meter.failed(&error);
+                self.refusals.server(&error, &server.0.to_str());
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn establish_unmeasured<IO>(
+        &self,
+        server: &Name,
+        io: IO,
+    ) -> Result<ClientStream<IO>, HandshakeError>
+    where
+        IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
         let handshake = self.tls.handshake();
         let limit = self.handshake_timeout;
         let connect = TlsConnector::from(handshake.config()).connect(server.0.clone(), io);
         let mut tls = match timeout(limit, connect).await {
             Ok(Ok(tls)) => tls,
-            Ok(Err(error)) => return Err(handshake.explain(&error).into()),
-            Err(_) => return Err(HandshakeError::Timeout { after: limit }.into()),
+            Ok(Err(error)) => return Err(handshake.explain(&error)),
+            Err(_) => return Err(HandshakeError::Timeout { after: limit }),
         };
         let peer = handshake.established(tls.get_ref().1, &server.0)?;
-        if !self.confirm_timeout.is_zero() && self.silent.is_asked(&server) {
+        if !self.confirm_timeout.is_zero() && self.silent.is_asked(server) {
             let word = confirm(&mut tls, self.confirm_timeout).await;
             let word = word.map_err(|error| handshake.explain(&error))?;
-            self.silent.note(server, word);
+            self.silent.note(server.clone(), word);
         }
         Ok(ClientStream::new(tls, peer))
     }

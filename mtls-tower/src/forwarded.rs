@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
+use mtls_core::metrics::request_refused;
 use mtls_core::{ForwardAs, Forwarded, ForwardedError, PeerInfo, SpiffeId};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -110,6 +111,7 @@ pub(crate) fn take<B>(
         Err(why) => {
             debug!(
                 mtls.peer_id = peer.map(tracing::field::display),
+                mtls.reason = why.reason().as_str(),
                 mtls.remedy = why.remedy(),
                 error = %mtls_core::Chained(&why),
                 "request refused: who stands behind the proxy cannot be told"
@@ -132,6 +134,7 @@ pub(crate) fn refusal<ReqBody, ResBody: Default>(
     request: &Request<ReqBody>,
     why: ForwardedError,
 ) -> Response<ResBody> {
+    request_refused(why.reason());
     let refusal = Refusal {
         status: StatusCode::BAD_REQUEST,
         grpc_status: GRPC_INVALID,

@@ -22,6 +22,7 @@
 //! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs |
 //! | `client` | yes | [`Connector`], [`RetireLayer`], [`pool`] |
 //! | `fips` | no | the FIPS 140-3 module of aws-lc-rs |
+//! | `metrics` | no | what is measured, for the recorder of the crate `metrics`: [`mtls_core::metrics`] |
 //! | `notify` | yes | reload on filesystem events |
 //! | `ring` | no | the crypto provider ring |
 //! | `server` | yes | [`serve`] |
@@ -58,7 +59,6 @@ mod permissive;
 pub mod pool;
 mod proxy;
 mod refusal;
-mod refusals;
 #[cfg(feature = "client")]
 mod retire;
 #[cfg(feature = "server")]

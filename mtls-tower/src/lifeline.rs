@@ -21,7 +21,8 @@ use std::time::Duration;
 
 #[cfg(feature = "server")]
 use mtls_core::Reason;
-use mtls_core::{HandshakeError, Timestamp};
+use mtls_core::metrics::{ConnectionEnd, connection_cut, connection_drained};
+use mtls_core::{Client, HandshakeError, Role, Timestamp};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use alarm::Alarm;
@@ -197,6 +198,9 @@ impl Lifeline {
         self.0.alarm.silence();
         let stage = watch.look();
         let before = self.0.stage.swap(stage, Ordering::AcqRel);
+        if stage != before {
+            watch.count(stage);
+        }
         drop(watch);
         // Who was woken together with us may have looked before we were done.
         if stage != before {
@@ -231,6 +235,19 @@ impl Watch {
         match &self.phase {
             Phase::Good { .. } | Phase::Lost { .. } => None,
             Phase::Draining { cause, .. } | Phase::Over(cause) => Some(cause.clone()),
+        }
+    }
+
+    /// It has just come to this stage.
+    fn count(&self, stage: u8) {
+        let ours = match self.admission.client() {
+            Client::Peer(peer) if peer.role() == Role::Server => Role::Client,
+            Client::Peer(_) | Client::Anonymous(_) => Role::Server,
+        };
+        match (self.cause().as_ref().map(Cause::end), stage) {
+            (Some(end), DRAINING) => connection_drained(ours, end),
+            (Some(end), OVER) => connection_cut(ours, end, 1),
+            (Some(_) | None, _) => {}
         }
     }
 
@@ -385,6 +402,16 @@ impl Ending {
 }
 
 impl Cause {
+    /// What the metrics call it.
+    fn end(&self) -> ConnectionEnd {
+        match self {
+            Self::Age => ConnectionEnd::Age,
+            Self::Lost(why) => ConnectionEnd::Lost(why.reason()),
+            #[cfg(feature = "client")]
+            Self::Superseded => ConnectionEnd::Superseded,
+        }
+    }
+
     /// The stable name of why the peer was lost.
     #[cfg(feature = "server")]
     pub(crate) fn reason(&self) -> Option<Reason> {

@@ -7,7 +7,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mtls_core::{AuditEvent, Chained, ConnectionFacts, HandshakeError, ServerNames};
+use mtls_core::metrics::HandshakeMeter;
+use mtls_core::{
+    AuditEvent, Chained, ConnectionFacts, HandshakeError, RefusalLog, Role, ServerNames,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -18,7 +21,6 @@ use crate::accept::{Acceptor, Limits};
 use crate::listen::keep_alive;
 use crate::permissive::Permissive;
 use crate::proxy::{self, ProxyError, ProxyProtocol};
-use crate::refusals::Refusals;
 use crate::stream::ServerStream;
 
 /// A TCP listener that hands out connections whose client is known.
@@ -40,7 +42,7 @@ pub struct MtlsListener {
     pending: Pending,
     // Apart from the handshakes: a refusal is known, and logged, before its client has read its alert.
     lingering: JoinSet<()>,
-    refusals: Refusals,
+    refusals: RefusalLog,
     pause: Option<Pause>,
     warned: Option<Instant>,
     warned_of_proxy: Option<Instant>,
@@ -77,7 +79,7 @@ impl MtlsListener {
             tasks: JoinSet::new(),
             pending: Pending::default(),
             lingering: JoinSet::new(),
-            refusals: Refusals::default(),
+            refusals: RefusalLog::new(Role::Server),
             pause: None,
             warned: None,
             warned_of_proxy: None,
@@ -222,7 +224,7 @@ impl MtlsListener {
                         None
                     }
                     Err(Refused::Handshake(error, tcp)) => {
-                        self.refusals.log(&error, addr);
+                        self.refusals.client(&error, addr);
                         match tcp {
                             Some(tcp) => self.linger(tcp),
                             None => self.descriptor_freed(),
@@ -234,18 +236,22 @@ impl MtlsListener {
             Err(failed) => {
                 self.descriptor_freed();
                 let handshake = self.pending.remove(failed.id())?;
+                // What its task would have counted.
+                let meter = HandshakeMeter::begin(Role::Server);
                 if failed.is_panic() {
                     // Not the peer's doing alone: an authorizer of the user's runs in there.
                     error!(network.peer.address = %handshake.addr, "a handshake panicked");
+                    meter.panicked();
                     let audit = self.acceptor.audit();
                     audit.record(|| AuditEvent::handshake_panicked(handshake.connection));
                 } else {
                     let after = handshake.started.elapsed();
                     let shed = HandshakeError::Shed { after };
+                    meter.failed(&shed);
                     let connection = handshake.connection;
                     let audit = self.acceptor.audit();
                     audit.record(|| AuditEvent::handshake_refused(connection, None, &shed));
-                    self.refusals.log(&shed, handshake.addr);
+                    self.refusals.client(&shed, handshake.addr);
                 }
                 None
             }

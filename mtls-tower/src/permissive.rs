@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mtls_core::Timestamp;
+use mtls_core::metrics::{plaintext_closed, plaintext_opened};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -161,6 +162,7 @@ impl Permissive {
         }
         let ip = ip.map(|ip| ip.to_canonical());
         self.seen().begin_plaintext(ip, self.0.clock.now());
+        plaintext_opened();
         let permissive = self.clone();
         Some(PlaintextConnection { permissive, ip })
     }
@@ -247,6 +249,7 @@ impl Drop for PlaintextConnection {
     fn drop(&mut self) {
         let now = self.permissive.0.clock.now();
         self.permissive.seen().end_plaintext(self.ip, now);
+        plaintext_closed();
     }
 }
 

@@ -4,7 +4,8 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use mtls_core::{AnonymousClient, Client, PeerInfo};
+use mtls_core::metrics::alert_received;
+use mtls_core::{Alert, AnonymousClient, Client, PeerInfo, Role};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{client, server};
 
@@ -134,7 +135,7 @@ impl<IO> ClientStream<IO> {
 }
 
 macro_rules! stream {
-    ($stream:ident, $feature:literal) => {
+    ($stream:ident, $ours:expr, $feature:literal) => {
         impl<IO> $stream<IO> {
             #[cfg(feature = $feature)]
             pub(crate) fn lifeline(&self) -> &Lifeline {
@@ -164,6 +165,12 @@ macro_rules! stream {
                 let this = self.get_mut();
                 this.lifeline.heed()?;
                 let polled = Pin::new(&mut this.io).poll_read(cx, buf);
+                // In TLS 1.3 a client is refused after its own handshake is done.
+                if let Poll::Ready(Err(error)) = &polled
+                    && let Some(alert) = Alert::find(error)
+                {
+                    alert_received($ours, alert);
+                }
                 this.or_cut(Poller::Reader, cx, polled)
             }
         }
@@ -212,8 +219,8 @@ macro_rules! stream {
     };
 }
 
-stream!(ServerStream, "server");
-stream!(ClientStream, "client");
+stream!(ServerStream, Role::Server, "server");
+stream!(ClientStream, Role::Client, "client");
 
 macro_rules! either {
     ($self:ident, $io:ident => $polled:expr) => {

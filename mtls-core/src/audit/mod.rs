@@ -4,6 +4,7 @@ mod event;
 mod json;
 mod json_lines;
 mod observer;
+mod refusals;
 
 pub use event::{
     AuditEvent, AuditOutcome, AuditRequest, AuditStage, AuditSubject, ConnectionFacts,
@@ -11,3 +12,4 @@ pub use event::{
 };
 pub use json_lines::JsonLines;
 pub use observer::{Audit, Observer};
+pub use refusals::RefusalLog;

@@ -20,6 +20,8 @@ use crate::verify::{ChainError, Revocation, Role};
 #[derive(Debug)]
 pub struct Snapshot {
     pub(crate) generation: u64,
+    /// The generation that brought its trust.
+    pub(crate) trust_generation: u64,
     pub(crate) loaded_at: Timestamp,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) trust: Arc<Trust>,
@@ -78,6 +80,8 @@ impl Snapshot {
 /// What a source was told once, and every one of its snapshots is verified and serves under.
 #[derive(Debug)]
 pub(crate) struct Settings {
+    /// What the operator calls the source.
+    pub(crate) name: Arc<str>,
     pub(crate) provider: Arc<CryptoProvider>,
     pub(crate) trust_domain: Option<TrustDomain>,
     pub(crate) own_chain: OwnChain,
@@ -93,6 +97,7 @@ impl Settings {
     /// Every setting at its default.
     pub(crate) fn of(provider: Arc<CryptoProvider>) -> Self {
         Self {
+            name: DEFAULT_NAME.into(),
             provider,
             trust_domain: None,
             own_chain: OwnChain::default(),
@@ -186,3 +191,6 @@ impl Plays {
         }
     }
 }
+
+/// What a source is called that nobody gave a name.
+pub(crate) const DEFAULT_NAME: &str = "default";

@@ -21,6 +21,9 @@ use crate::clock;
 use crate::error::LoadError;
 use crate::files::{self, CredentialFiles, FileContent, StuckMount, WatchMode};
 use crate::identity::{Timestamp, TrustDomain};
+#[cfg(feature = "metrics")]
+use crate::metrics;
+use crate::metrics::Tally;
 use crate::verify::Role;
 
 /// Publishes snapshots to a [`CredentialSource`](crate::CredentialSource): for material that does not come from files.
@@ -99,11 +102,13 @@ impl Publisher {
         let snapshot = snapshot(verdict, None, FIRST_GENERATION, &settings, now);
         let (generation, announced) = watch::channel(FIRST_GENERATION);
         let record = Record::of(&snapshot);
+        let tally = Tally::new(&settings.name, FIRST_GENERATION);
         let current = Current {
             snapshot: ArcSwap::from_pointee(snapshot),
             generation: AtomicU64::new(FIRST_GENERATION),
             announced,
             aliases: AliasUses::default(),
+            tally,
         };
         let shared = Shared {
             record: Mutex::new(record),
@@ -119,8 +124,9 @@ impl Publisher {
 
     fn offer_now(&self, offer: Offer) -> Result<u64, LoadError> {
         let outcome = self.shared.offer(offer, Patience::Exhausted, clock::now());
-        self.shared
-            .record(outcome.errors.first(), clock::now().into());
+        let now = clock::now().into();
+        self.shared.record(outcome.errors.first(), now);
+        self.shared.checked(outcome.errors.first(), now);
         self.shared.announce();
         outcome.into_result()
     }
@@ -143,6 +149,7 @@ pub(crate) struct Current {
     generation: AtomicU64,
     announced: watch::Receiver<u64>,
     aliases: AliasUses,
+    tally: Tally,
 }
 
 impl Current {
@@ -164,8 +171,14 @@ impl Current {
         &self.aliases
     }
 
+    /// Counts the connections that are open.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     fn store(&self, next: Arc<Snapshot>) {
         let generation = next.generation;
+        self.tally.serve(next.trust_generation);
         self.snapshot.store(next);
         self.generation.store(generation, Ordering::Release);
     }
@@ -201,7 +214,13 @@ impl Shared {
     }
 
     pub(super) fn set_watch_mode(&self, mode: WatchMode) {
-        lock(&self.record).watch = Some(mode);
+        let before = lock(&self.record).watch.replace(mode);
+        #[cfg(feature = "metrics")]
+        if before != Some(mode) {
+            metrics::watch_failed(&self.settings.name, mode);
+        }
+        #[cfg(not(feature = "metrics"))]
+        let _ = before;
     }
 
     /// Notes whether every user can read the key; warns when that begins.
@@ -352,12 +371,45 @@ impl Shared {
     /// Wakes who waits for a snapshot that is newer than the last announced. Whoever is woken by a number finds the
     /// snapshot of that number, or a later one, and a status that has heard of it.
     pub(super) fn announce(&self) {
+        self.measure();
         let newest = self.current().generation;
         self.generation.send_if_modified(|announced| {
             let is_newer = newest > *announced;
             *announced = newest.max(*announced);
             is_newer
         });
+    }
+
+    /// The first snapshot is served.
+    pub(super) fn opened(&self) {
+        #[cfg(feature = "metrics")]
+        metrics::checked(&self.settings.name, true, None, clock::now().into());
+        self.measure();
+    }
+
+    /// Counts a check, before what came of it is announced.
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(unused_variables, clippy::unused_self, reason = "nothing is counted")
+    )]
+    pub(super) fn checked(&self, error: Option<&LoadError>, now: Timestamp) {
+        #[cfg(feature = "metrics")]
+        {
+            let is_new = self.current().generation() > *self.generation.borrow();
+            metrics::checked(&self.settings.name, is_new, error, now);
+        }
+    }
+
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(clippy::unused_self, reason = "nothing is measured")
+    )]
+    fn measure(&self) {
+        #[cfg(feature = "metrics")]
+        {
+            let (now, is_fips) = (clock::now().into(), self.settings.provider.fips());
+            metrics::measure(&self.status(now), is_fips, now);
+        }
     }
 
     /// Notes how a check went. One warning per streak, however long it lasts; its end is told too.
@@ -413,9 +465,11 @@ fn snapshot(
             "our own certificate is revoked: peers that have the list refuse us"
         );
     }
+    let same_trust = before.filter(|before| Arc::ptr_eq(&before.trust, &verdict.trust));
     Snapshot {
         own_revoked,
         generation,
+        trust_generation: same_trust.map_or(generation, |before| before.trust_generation),
         loaded_at: now.into(),
         credentials: verdict.credentials,
         trust: verdict.trust,
@@ -427,10 +481,13 @@ fn snapshot(
 
 fn log_rotation(old: &Snapshot, new: &Snapshot) {
     info!(
+        mtls.name = &*new.settings.name,
         mtls.generation = new.generation,
         mtls.serial = new.credentials.serial(),
-        mtls.previous_serial = old.credentials.serial(),
+        mtls.not_before = %new.credentials.validity().not_before,
         mtls.not_after = %new.credentials.validity().not_after,
+        mtls.previous_serial = old.credentials.serial(),
+        mtls.previous_not_after = %old.credentials.validity().not_after,
         mtls.trust_changed = !Arc::ptr_eq(&old.trust, &new.trust),
         "rotated"
     );

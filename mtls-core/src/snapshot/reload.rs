@@ -119,11 +119,16 @@ impl Reloader {
             Some(Some(result)) => result,
             Some(None) => return,
             None => {
-                // Told without the log, whose subscriber may be what panicked.
+                // Told without the log, whose subscriber may be what panicked, and carefully to the metrics, whose recorder may
+                // be.
                 self.progress.unsettled = None;
                 self.progress.count(&LoadError::ReloadPanicked);
                 let now = clock::now().into();
                 self.shared.record(Some(&LoadError::ReloadPanicked), now);
+                let _ = catch_unwind(AssertUnwindSafe(|| {
+                    self.shared.checked(Some(&LoadError::ReloadPanicked), now);
+                    self.shared.announce();
+                }));
                 Err(LoadError::ReloadPanicked)
             }
         };
@@ -195,14 +200,20 @@ impl Reloader {
             return None;
         }
         self.progress.unsettled = None;
-        let result = match read {
-            Ok(Reading { set, .. }) if self.is_served(&set) => {
-                Ok(self.shared.current().generation())
-            }
-            Ok(Reading { set, .. }) => self.offer(set).await.and_then(Outcome::into_result),
+        let outcome = match read {
+            Ok(Reading { set, .. }) if self.is_served(&set) => Ok(Outcome {
+                generation: self.shared.current().generation(),
+                errors: Vec::new(),
+                trust_held: false,
+            }),
+            Ok(Reading { set, .. }) => self.offer(set).await,
             Err(error) => Err(error),
         };
-        self.note(result.as_ref().err());
+        self.note(match &outcome {
+            Ok(outcome) => &outcome.errors,
+            Err(error) => std::slice::from_ref(error),
+        });
+        let result = outcome.and_then(Outcome::into_result);
         self.shared.look_around(&self.files).await;
         self.shared.announce();
         Some(result)
@@ -318,10 +329,12 @@ impl Reloader {
 
     /// Keeps the streak, and warns once in it: at once about what will not heal by itself, after the grace about what
     /// may be half written.
-    fn note(&mut self, error: Option<&LoadError>) {
-        self.shared.record(error, clock::now().into());
+    fn note(&mut self, errors: &[LoadError]) {
+        let now = clock::now().into();
+        self.shared.record(errors.first(), now);
+        self.shared.checked(errors.first(), now);
         let progress = &mut self.progress;
-        let Some(error) = error else {
+        let Some((error, others)) = errors.split_first() else {
             progress.failures = 0;
             progress.unchanged = 0;
             progress.failing_since = None;
@@ -338,6 +351,7 @@ impl Reloader {
                 mtls.source = %self.directory().display(),
                 mtls.generation = generation,
                 mtls.remedy = error.remedy(),
+                mtls.findings = %findings(others),
                 error = %Chained(error),
                 "what is on disk does not hold; the last good snapshot is served"
             );
@@ -423,6 +437,12 @@ pub(super) fn arm(subscription: &Subscription, files: &CredentialFiles) -> Watch
         mode = subscription.arm(files);
     }
     mode
+}
+
+/// What is wrong beside the first thing, a line for each; empty if nothing is.
+fn findings(others: &[LoadError]) -> String {
+    let lines: Vec<_> = others.iter().map(|it| Chained(it).to_string()).collect();
+    lines.join("\n")
 }
 
 /// Why work on another thread has no result.

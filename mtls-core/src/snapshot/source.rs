@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::aliases::AliasUse;
 use super::credentials::CredentialMaterial;
-use super::generation::{OwnChain, Settings, Snapshot};
+use super::generation::{DEFAULT_NAME, OwnChain, Settings, Snapshot};
 use super::material::TrustMaterial;
 use super::publisher::{Current, Publisher, Shared};
 use super::reading;
@@ -198,6 +198,7 @@ impl Changes {
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct SourceBuilder {
+    name: Arc<str>,
     provider: Option<Arc<CryptoProvider>>,
     trust_domain: Option<TrustDomain>,
     own_chain: OwnChain,
@@ -212,6 +213,7 @@ pub struct SourceBuilder {
 impl Default for SourceBuilder {
     fn default() -> Self {
         Self {
+            name: DEFAULT_NAME.into(),
             provider: None,
             trust_domain: None,
             own_chain: OwnChain::default(),
@@ -230,6 +232,13 @@ impl Default for SourceBuilder {
 }
 
 impl SourceBuilder {
+    /// What to call the source in metrics and in its status, where there are several: `ingress`, `mesh`. Default: `default`.
+    /// Two sources of one name overwrite each other's metrics.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// The crypto provider. Default: the process's default if one is installed, else aws-lc-rs, else ring, as far as
     /// their features are on.
     pub fn provider(mut self, provider: Arc<CryptoProvider>) -> Self {
@@ -332,6 +341,7 @@ impl SourceBuilder {
         let mode = spawn_blocking(move || reload::arm(&armed, &files)).await;
         shared.set_watch_mode(mode.map_err(reload::unfinished)?);
         shared.look_around(&reloader.files).await;
+        shared.opened();
         let handle = tokio::spawn(reloader.run());
         Ok(CredentialSource {
             shared,
@@ -353,6 +363,7 @@ impl SourceBuilder {
         trust: TrustMaterial,
     ) -> Result<(Publisher, CredentialSource), LoadError> {
         let publisher = Publisher::open(self.settings()?, credentials, &trust)?;
+        publisher.shared.opened();
         let source = CredentialSource {
             shared: Arc::clone(&publisher.shared),
             task: None,
@@ -392,6 +403,7 @@ impl SourceBuilder {
 
     fn settings(&self) -> Result<Settings, LoadError> {
         Ok(Settings {
+            name: Arc::clone(&self.name),
             provider: provider::resolve(self.provider.clone())?,
             trust_domain: self.trust_domain.clone(),
             own_chain: self.own_chain,

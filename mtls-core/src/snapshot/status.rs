@@ -19,6 +19,8 @@ use crate::verify::{ChainError, CrlStatus};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Status {
+    /// What the operator calls the source.
+    pub name: Arc<str>,
     /// Which snapshot is served.
     pub generation: u64,
     /// When it was loaded.
@@ -204,6 +206,7 @@ impl Record {
             Health::Healthy
         };
         Status {
+            name: Arc::clone(&snapshot.settings.name),
             generation: snapshot.generation(),
             loaded_at: snapshot.loaded_at(),
             leaf: snapshot.credentials().leaf_summary(),

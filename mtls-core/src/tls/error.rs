@@ -368,6 +368,16 @@ impl Alert {
             .map(Self)
     }
 
+    /// Its name where it is a label: all that a peer may make up is one.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn label(self) -> String {
+        if matches!(self.0, AlertDescription::Unknown(_)) {
+            "unknown".to_owned()
+        } else {
+            alert_name(self)
+        }
+    }
+
     /// What the peer most likely means, in one sentence.
     #[must_use]
     pub fn meaning(self) -> &'static str {
@@ -463,6 +473,7 @@ fn alert_name(alert: Alert) -> String {
     }
     // The registry writes it with a z.
     name.replace("_c_a", "_ca")
+        .replace("_p_s_k", "_psk")
         .replace("unrecognised", "unrecognized")
 }
 

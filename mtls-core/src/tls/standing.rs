@@ -57,6 +57,8 @@ pub(super) struct Standing {
 /// What the last answer rests on.
 #[derive(Debug)]
 struct Held {
+    /// The generation of the trust that the peer was last verified under.
+    trust: u64,
     peer: Arc<VerifiedPeer>,
     /// Keeps the peer in its trust's memory for as long as the connection lives.
     _live: LivePeer,
@@ -73,6 +75,9 @@ impl Standing {
         measure: Measure,
         policy: u64,
     ) -> Self {
+        current
+            .tally()
+            .opened(measure.ours(), snapshot.trust_generation);
         Self {
             current,
             presented: Arc::downgrade(&snapshot.credentials),
@@ -81,6 +86,7 @@ impl Standing {
             deadline: AtomicI64::new(peer.deadline().as_unix()),
             refused: AtomicBool::new(false),
             held: Mutex::new(Held {
+                trust: snapshot.trust_generation,
                 _live: peer.hold(),
                 peer,
                 answer: Ok(()),
@@ -188,6 +194,9 @@ impl Standing {
         let judged = self.judge(&snapshot, &held.peer, now);
         held.answer = match judged {
             Ok(peer) => {
+                let (before, now) = (held.trust, snapshot.trust_generation);
+                self.current.tally().moved(self.measure.ours(), before, now);
+                held.trust = now;
                 if !Arc::ptr_eq(&peer, &held.peer) {
                     held._live = peer.hold();
                     held.peer = peer;
@@ -231,6 +240,14 @@ impl Standing {
     }
 }
 
+#[cfg(feature = "metrics")]
+impl Drop for Standing {
+    fn drop(&mut self) {
+        let trust = self.held().trust;
+        self.current.tally().closed(self.measure.ours(), trust);
+    }
+}
+
 impl Held {
     fn answer(&self) -> Result<(), HandshakeError> {
         self.answer.clone().map_err(|lost| *lost)
@@ -238,6 +255,14 @@ impl Held {
 }
 
 impl Measure {
+    /// The part that we play.
+    fn ours(&self) -> Role {
+        match self {
+            Self::Server(_) => Role::Server,
+            Self::Client(_) => Role::Client,
+        }
+    }
+
     pub(super) fn judge(&self, peer: &VerifiedPeer) -> Result<(), HandshakeError> {
         match self {
             Self::Server(settings) => settings.admit(peer.identity()),

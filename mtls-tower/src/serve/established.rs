@@ -5,7 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use mtls_core::Client;
+use mtls_core::metrics::{ConnectionEnd, connection_cut};
+use mtls_core::{Client, Role};
 use tokio::task::{AbortHandle, Id, JoinError};
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
@@ -166,6 +167,7 @@ impl Established {
     /// A peer can repeat it at will: one warning a minute, which counts the others.
     fn tell(&mut self, why: &dyn fmt::Display, newcomer: &Whose, what: &'static str) {
         debug!(mtls.peer_id = %newcomer, mtls.open = self.known.len(), %why, "{what}");
+        connection_cut(Role::Server, ConnectionEnd::Limit, 1);
         let now = Instant::now();
         if self.warned.is_some_and(|at| now - at < WARN_EVERY) {
             self.since += 1;

@@ -13,7 +13,8 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
-use mtls_core::{AuditEvent, Client, Forwarded, PeerIdentity, PeerInfo, Reason};
+use mtls_core::metrics::{ConnectionEnd, connection_cut};
+use mtls_core::{AuditEvent, Client, Forwarded, PeerIdentity, PeerInfo, Reason, Role};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -180,11 +181,13 @@ impl<M> Server<M> {
             }
         };
         let in_time = timeout(deadline, drain).await.is_ok();
+        let cut = self.still_open();
+        connection_cut(Role::Server, ConnectionEnd::Shutdown, cut);
         info!(
             mtls.open = open,
             mtls.handshakes = unfinished,
             mtls.late = late,
-            mtls.cut = self.still_open(),
+            mtls.cut = cut,
             mtls.handshakes_cut = handshakes.unfinished(),
             "{}",
             if in_time {

@@ -76,6 +76,7 @@ fn settings() -> Settings {
 
 fn snapshot(settings: &Arc<Settings>, verdict: Verdict, now: UnixTime) -> Snapshot {
     Snapshot {
+        trust_generation: 1,
         generation: 1,
         loaded_at: now.into(),
         credentials: verdict.credentials,
