@@ -52,6 +52,11 @@
 //! There the peer is the ingress. [`Serve::forwarded`] names the proxies whose word counts, and a handler takes
 //! [`ForwardedPeer`] for who they say it is: never a [`Peer`], and never anything that a header says by itself.
 //!
+//! # Probes and metrics
+//!
+//! A kubelet has no certificate. [`health()`] answers it on a plaintext port that serves nothing else; [`probes()`] is routes for a
+//! port that has metrics too. The feature `metrics` tells what is measured: [`mtls_core::metrics`].
+//!
 //! # Testing handlers
 //!
 //! A handler that extracts [`Peer`] is tested without sockets: [`as_peer`] gives a router a peer that was verified in
@@ -69,6 +74,7 @@
 
 mod extract;
 mod listener;
+mod probes;
 mod require;
 mod serve;
 
@@ -81,7 +87,8 @@ pub use listener::{
 pub use mtls_core::{Forwarded, ForwardedFormat, ForwardedIdentity};
 pub use mtls_tower::{
     ConnectionLimits, Denied, HealthServer, HttpBuilder, Limits, PeerInfo, Permissive,
-    PermissiveReport, PlaintextAddress, ProxyProtocol, health, listen,
+    PermissiveReport, PlaintextAddress, Probes, ProxyProtocol, health, listen,
 };
+pub use probes::probes;
 pub use require::{as_peer, authorize_requests, require};
 pub use serve::{Serve, serve};

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt::{self, Write};
-use std::future::{Future, IntoFuture, ready};
+use std::future::{Future, IntoFuture, Ready, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -15,10 +16,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use mtls_core::{CredentialSource, Health, Status, Timestamp};
+use mtls_core::{CredentialSource, Health, Part, Status, Timestamp};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
+use tower_service::Service;
 use tracing::{debug, warn};
 
 /// Answers the probes of a kubelet by plaintext HTTP/1.1, on a port of its own: it knows no router, and reaches nothing else.
@@ -26,7 +28,7 @@ use tracing::{debug, warn};
 /// | path | says 200 | says 503 |
 /// |---|---|---|
 /// | `/livez`, `/healthz` | always: a new process would find the same certificates | never |
-/// | `/readyz` | while a new handshake can succeed | our chain has expired, or no trust anchor is valid |
+/// | `/readyz` | while a new handshake can succeed | our chain has expired, or will within [`Probes::ready_margin`]; or no trust anchor is valid |
 ///
 /// GET and HEAD are answered there, everything else is 404, and no body is read. With `?verbose` the answer has a line for each
 /// thing that was looked at, as `kubectl get --raw '/readyz?verbose'` prints them; it names no file, identity or date, since anybody who reaches
@@ -35,6 +37,8 @@ use tracing::{debug, warn};
 ///
 /// A connection is good for one request within 5 s, with 8 KiB of head; of 64 connections the oldest gives way to a new one.
 /// Bind it where probes come from and clients do not: it tells whoever asks whether this instance is ready.
+///
+/// What it answers is [`Probes`], which a router of your own can answer too.
 ///
 /// `.await` it, beside the server; it ends when it is dropped.
 ///
@@ -46,10 +50,109 @@ use tracing::{debug, warn};
 /// # }
 /// # use std::future::IntoFuture;
 /// ```
-pub fn health(listener: TcpListener, source: &CredentialSource) -> HealthServer {
+pub fn health(listener: TcpListener, probes: impl Into<Probes>) -> HealthServer {
     HealthServer {
         listener,
-        source: source.clone(),
+        probes: probes.into(),
+    }
+}
+
+/// The answers to a kubelet's probes about a source, as [`health`] gives them: a tower service, for whoever has a plaintext
+/// port of their own for metrics and the like. `mtls_axum::probes` makes routes of it.
+///
+/// Liveness never depends on certificates: a new process would find the same ones. A renewal that is late, a list that is stale or
+/// files that do not hold are a word in the verbose answer, and no reason to take traffic away.
+#[derive(Debug, Clone)]
+pub struct Probes {
+    source: CredentialSource,
+    ready_margin: Duration,
+}
+
+impl Probes {
+    /// About this source, with no margin.
+    #[must_use]
+    pub fn of(source: &CredentialSource) -> Self {
+        Self {
+            source: source.clone(),
+            ready_margin: Duration::ZERO,
+        }
+    }
+
+    /// How long before the end of our own chain `/readyz` begins to say no, so that traffic has left when peers begin to refuse
+    /// us. Default: zero, which is when a new handshake can no longer succeed.
+    ///
+    /// Where all instances have one certificate they all say so at the same moment: no margin then makes an outage later, and
+    /// any makes it begin sooner.
+    #[must_use]
+    pub fn ready_margin(mut self, margin: Duration) -> Self {
+        self.ready_margin = margin;
+        self
+    }
+
+    /// The answer to a request: to `/livez`, `/readyz` and `/healthz` by GET and HEAD, and 404 to all else.
+    pub fn answer<B>(&self, request: &Request<B>) -> Response<String> {
+        let asks = [Method::GET, Method::HEAD].contains(request.method());
+        let (name, checked) = match request.uri().path() {
+            "/livez" if asks => ("livez", None),
+            "/healthz" if asks => ("healthz", None),
+            "/readyz" if asks => ("readyz", Some(self.source.status())),
+            _ => {
+                let mut response = Response::new(String::new());
+                *response.status_mut() = StatusCode::NOT_FOUND;
+                return response;
+            }
+        };
+        let now = Timestamp::now();
+        let fault = checked.as_ref().and_then(|status| self.fault(status, now));
+        let verbose = request.uri().query().is_some_and(|query| {
+            let mut options = query.split('&');
+            options.any(|option| option.split('=').next() == Some("verbose"))
+        });
+        let mut body = String::new();
+        if verbose || fault.is_some() {
+            lines(&mut body, name, checked.as_ref(), fault, now);
+        } else {
+            body.push_str("ok");
+        }
+        let mut response = Response::new(body);
+        if fault.is_some() {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
+    /// Why it is not ready, in a word.
+    fn fault(&self, status: &Status, now: Timestamp) -> Option<&'static str> {
+        if status.health == Health::Expired {
+            return Some("expired");
+        }
+        let own = status.expiries.iter().filter(|it| it.part != Part::Anchor);
+        let end = own.map(|it| it.validity.not_after).min()?;
+        let ends_soon = end.saturating_since(now) < self.ready_margin;
+        ends_soon.then_some("about to expire")
+    }
+}
+
+impl From<&CredentialSource> for Probes {
+    fn from(source: &CredentialSource) -> Self {
+        Self::of(source)
+    }
+}
+
+impl<B> Service<Request<B>> for Probes {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<String>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ready(Ok(self.answer(&request)))
     }
 }
 
@@ -57,7 +160,7 @@ pub fn health(listener: TcpListener, source: &CredentialSource) -> HealthServer 
 #[must_use = "a server runs when it is awaited"]
 pub struct HealthServer {
     listener: TcpListener,
-    source: CredentialSource,
+    probes: Probes,
 }
 
 impl HealthServer {
@@ -85,8 +188,8 @@ impl HealthServer {
                         {
                             oldest.abort();
                         }
-                        let source = self.source.clone();
-                        oldest_first.push_back(connections.spawn(answer(tcp, source)));
+                        let probes = self.probes.clone();
+                        oldest_first.push_back(connections.spawn(answer(tcp, probes)));
                     }
                     Err(error) => {
                         warn!(%error, "cannot accept probes; retrying");
@@ -116,9 +219,9 @@ impl fmt::Debug for HealthServer {
     }
 }
 
-async fn answer(tcp: TcpStream, source: CredentialSource) {
+async fn answer(tcp: TcpStream, probes: Probes) {
     let service = service_fn(move |request: Request<Incoming>| {
-        ready(Ok::<_, Infallible>(respond(&request, &source)))
+        ready(Ok::<_, Infallible>(probes.answer(&request)))
     });
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -135,52 +238,20 @@ async fn answer(tcp: TcpStream, source: CredentialSource) {
     }
 }
 
-fn respond<B>(request: &Request<B>, source: &CredentialSource) -> Response<String> {
-    let asks = [Method::GET, Method::HEAD].contains(request.method());
-    let (name, checked) = match request.uri().path() {
-        "/livez" if asks => ("livez", None),
-        "/healthz" if asks => ("healthz", None),
-        "/readyz" if asks => ("readyz", Some(source.status())),
-        _ => {
-            let mut response = Response::new(String::new());
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            return response;
-        }
-    };
-    let is_ready = checked
-        .as_ref()
-        .is_none_or(|status| status.health != Health::Expired);
-    let verbose = request.uri().query().is_some_and(|query| {
-        let mut options = query.split('&');
-        options.any(|option| option.split('=').next() == Some("verbose"))
-    });
-    let mut body = String::new();
-    if verbose || !is_ready {
-        lines(&mut body, name, checked.as_ref(), is_ready);
-    } else {
-        body.push_str("ok");
-    }
-    let mut response = Response::new(body);
-    if !is_ready {
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    }
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
 /// In the form of Kubernetes' own components.
-fn lines(body: &mut String, name: &str, checked: Option<&Status>, is_ready: bool) {
+fn lines(
+    body: &mut String,
+    name: &str,
+    checked: Option<&Status>,
+    fault: Option<&str>,
+    now: Timestamp,
+) {
     body.push_str("[+]ping ok\n");
     if let Some(status) = checked {
-        let now = Timestamp::now();
-        let credentials = match status.health {
-            Health::Expired => "[-]credentials expired",
-            Health::Healthy | Health::Degraded if status.late_renewal.is_some() => {
-                "[+]credentials due for renewal"
-            }
-            Health::Healthy | Health::Degraded => "[+]credentials ok",
+        let credentials = match fault {
+            Some(fault) => &*format!("[-]credentials {fault}"),
+            None if status.late_renewal.is_some() => "[+]credentials due for renewal",
+            None => "[+]credentials ok",
         };
         let source = match status.last_error {
             Some(_) => "[+]source stuck",
@@ -200,7 +271,7 @@ fn lines(body: &mut String, name: &str, checked: Option<&Status>, is_ready: bool
             body.push('\n');
         }
     }
-    let outcome = if is_ready { "passed" } else { "failed" };
+    let outcome = if fault.is_none() { "passed" } else { "failed" };
     // A String takes whatever is written.
     let _ = writeln!(body, "{name} check {outcome}");
 }

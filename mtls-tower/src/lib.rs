@@ -82,7 +82,7 @@ pub use forwarded::{ForwardedLayer, WithForwarded, forward};
 pub use guard::{Guard, GuardLayer, Guarded, GuardedBody};
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
-pub use health::{HealthServer, health};
+pub use health::{HealthServer, Probes, health};
 pub use listen::listen;
 pub use listener::{LastHandshakes, MtlsListener};
 pub use mtls_core::{AnonymousClient, Client, PeerInfo};
