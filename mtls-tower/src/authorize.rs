@@ -209,8 +209,7 @@ impl Decider {
         };
         decided.map_err(|denial| match peer {
             None => {
-                let reason = Reason::NoPeerCertificate.as_str();
-                debug!(mtls.reason = reason, %denial, "request without a peer denied");
+                debug!(mtls.reason = Reason::NoPeerCertificate.as_str(), %denial, "request without a peer denied");
                 Denied::NoPeer
             }
             Some(peer) => {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use ::tonic::body::Body;
 use ::tonic::transport::server::{Connected, TcpConnectInfo};
 use http::{Extensions, Request, Response};
-use mtls_core::{Client, PeerInfo};
+use mtls_core::{Client, PeerInfo, Reason};
 use pin_project_lite::pin_project;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -146,7 +146,7 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let Some(info) = request.extensions().get::<ConnectInfo>().cloned() else {
             debug!(
-                mtls.reason = "no_peer_certificate",
+                mtls.reason = Reason::NoPeerCertificate.as_str(),
                 "call refused: it came by no connection of ours"
             );
             return CheckedFuture::refused(refusal(&request, Denied::NoPeer));
