@@ -55,11 +55,11 @@ async fn files_that_change_while_they_are_read_are_read_again_soon_however_often
         passes: 5,
     };
     for _ in 0..8 {
-        reloader.note(Some(&lasting));
+        reloader.note(std::slice::from_ref(&lasting));
     }
     assert_eq!(reloader.pause(), RETRY_LAST);
     for _ in 0..8 {
-        reloader.note(Some(&unstable));
+        reloader.note(std::slice::from_ref(&unstable));
         assert_eq!(reloader.pause(), RETRY_FIRST);
     }
 }
@@ -222,10 +222,10 @@ async fn while_the_files_cannot_be_read_a_held_trust_is_no_reason_to_hurry() {
     assert!(reloader.progress.trust_held_since.is_some());
     tokio::time::advance(Duration::from_secs(60)).await;
     // As when every pass of reading finds something else.
-    reloader.note(Some(&LoadError::UnstableFiles {
+    reloader.note(&[LoadError::UnstableFiles {
         dir: dir.path().into(),
         passes: 5,
-    }));
+    }]);
     assert!(reloader.pause() >= RETRY_FIRST);
     // And once they can be read the grace is over.
     assert_eq!(reloader.roots_after(Occasion::Timer).await, 1);
