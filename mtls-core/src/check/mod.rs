@@ -40,6 +40,6 @@ pub(crate) use pair::in_memory;
 #[cfg(feature = "policy-file")]
 pub use policy::check_policy;
 pub use rule::{CheckRule, UnknownRule};
-pub use run::{check, check_error};
+pub use run::{check, check_error, check_found};
 pub use set::CheckSet;
 pub use who::{Caller, Severity, TlsStack};

@@ -313,6 +313,10 @@ rules! {
     LifetimeLong = "lifetime-long", [Warn Info Info], [],
         "a leaf of at most 398 days",
         "issue for days or weeks and let it be renewed: rotation is what a stolen key is limited by";
+    /// Credentials are in an environment variable, which keeps them for the life of the process.
+    MountEnv = "mount-env", [Warn Info Info], [],
+        "files in a mounted directory",
+        "mount the Secret as a volume: a variable cannot rotate, and child processes and dumps have it too";
     /// A file is mounted by itself, and will never be replaced.
     MountSubpath = "mount-subpath", [Error Warn Warn], [Ours Rustls OpenSsl Go],
         "a directory that is mounted",

@@ -1,5 +1,7 @@
 //! From the files of a set to everything that is wrong with them.
 
+use std::path::PathBuf;
+
 use rustls_pki_types::UnixTime;
 
 use super::chain::Path;
@@ -94,6 +96,20 @@ pub fn check(set: &CheckSet, options: &CheckOptions) -> Result<Report, LoadError
 pub fn check_error(error: &LoadError, path: &std::path::Path, options: &CheckOptions) -> Report {
     let mut found = Found::default();
     found.add(load::finding(error, path));
+    Report::judged(found.into_vec(), options)
+}
+
+/// What was found where no files are yet: rule, place and what it looks like there. A manifest tells how files will be issued and
+/// mounted, for one.
+#[must_use]
+pub fn check_found(
+    findings: impl IntoIterator<Item = (CheckRule, PathBuf, String)>,
+    options: &CheckOptions,
+) -> Report {
+    let mut found = Found::default();
+    for (rule, place, what) in findings {
+        found.add(Finding::new(rule, CheckPlace::file(place), what));
+    }
     Report::judged(found.into_vec(), options)
 }
 

@@ -12,6 +12,7 @@ const NOT_OF_FILES: &[CheckRule] = &[
     CheckRule::HandshakeRefused,
     CheckRule::IdentityUnmatched,
     CheckRule::LayoutUnknown,
+    CheckRule::MountEnv,
     CheckRule::MountSubpath,
     CheckRule::PolicyNeverAllows,
     CheckRule::PolicyNeverMatches,

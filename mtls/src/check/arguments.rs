@@ -13,8 +13,8 @@ use crate::report::Format;
 /// Exits with 0 if all is well, 1 if something was found at or above `--fail-on`, 2 if it could not run.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Directories of credentials, or Kubernetes manifests (`.yaml`, `.yml`, `.json`, or `-` for stdin) of Secrets and
-    /// ConfigMaps.
+    /// Directories of credentials, or Kubernetes manifests (`.yaml`, `.yml`, `.json`, or `-` for stdin): Secrets, ConfigMaps,
+    /// cert-manager's Certificates, and what pods mount.
     #[arg(value_name = "DIR|MANIFEST")]
     pub(super) paths: Vec<PathBuf>,
     /// The chain's file, where the names are nobody's: the leaf, then its intermediates.
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     pub(super) crl: Vec<PathBuf>,
     /// In which role the credentials will be presented.
     #[arg(long, value_enum, default_value_t = Role::Both)]
-    role: Role,
+    pub(super) role: Role,
     /// Another directory: both sides' handshakes are tried, in both roles.
     #[arg(long, value_name = "DIR")]
     pub(super) against: Option<PathBuf>,
@@ -72,7 +72,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Role {
+pub(super) enum Role {
     Both,
     Client,
     Server,

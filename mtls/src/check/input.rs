@@ -8,6 +8,7 @@ use mtls_core::check::CheckSet;
 use mtls_core::{CredentialFiles, LoadError};
 
 use super::Arguments;
+use super::declared::Declared;
 use super::manifest;
 use crate::Failure;
 
@@ -23,6 +24,8 @@ pub(super) enum Subject {
     Set(Box<CheckSet>),
     /// Why there is none, which is a finding.
     Unreadable(LoadError, PathBuf),
+    /// What a manifest asks for.
+    Declared(Declared),
 }
 
 /// Every set that was named.
@@ -34,9 +37,9 @@ pub(super) fn all(arguments: &Arguments) -> Result<Vec<Input>, Failure> {
         } else if is_manifest(path) {
             let beside = Beside::read(arguments)?;
             let found = manifest::sets(&shown(path), &read(path)?, &beside)?;
-            if found.is_empty() {
-                let what = "holds no Secret or ConfigMap with certificates";
-                return Err(Failure::new(format!("`{}` {what}", shown(path))));
+            // A Service among manifests is fine; a manifest of nothing else is not what was meant.
+            if found.is_empty() && arguments.paths.len() == 1 {
+                return Err(Failure::new(format!("`{}` {NOTHING}", shown(path))));
             }
             inputs.extend(found);
         } else {
@@ -183,5 +186,6 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
+const NOTHING: &str = "holds no Secret or ConfigMap with certificates, no Certificate and no pod";
 /// A cluster's worth of manifests.
 const LIMIT: u64 = 64 * 1024 * 1024;

@@ -1,10 +1,12 @@
-//! Kubernetes manifests: the Secrets and ConfigMaps in them, as the sets that they will be when they are mounted.
+//! Kubernetes manifests: the Secrets and ConfigMaps in them, as the sets that they will be when they are mounted, and what the
+//! rest says of how they will be issued and mounted.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mtls_core::LoadError;
 use mtls_core::check::CheckSet;
 
+use super::declared;
 use super::input::{Beside, Input, Subject};
 use super::layouts::LAYOUTS;
 use super::yaml::{self, Node};
@@ -22,6 +24,7 @@ pub(super) fn sets(file: &str, bytes: &[u8], beside: &Beside) -> Result<Vec<Inpu
     for document in &documents {
         collect(file, document, 0, beside, &mut inputs);
     }
+    inputs.extend(declared::inputs(file, &documents));
     Ok(inputs)
 }
 
@@ -48,15 +51,7 @@ struct Entries {
 
 impl Entries {
     fn of(file: &str, object: &Node, kind: &str) -> Self {
-        let metadata = object.get("metadata");
-        let part = |key| metadata.and_then(|metadata| text_at(metadata, key));
-        let named = part("name")
-            .or_else(|| part("generateName"))
-            .unwrap_or("(no name)");
-        let name = match part("namespace") {
-            Some(namespace) => format!("{file}#{kind}/{namespace}/{named}"),
-            None => format!("{file}#{kind}/{named}"),
-        };
+        let name = name_of(file, object, kind);
         let mut entries: Vec<(String, Result<Vec<u8>, LoadError>)> = Vec::new();
         let encoded: &[(&str, bool)] = match kind {
             // `stringData` is written over `data`.
@@ -169,7 +164,20 @@ fn unreadable(entries: &Entries, error: &LoadError) -> Input {
     }
 }
 
-fn text_at<'y>(object: &'y Node, key: &str) -> Option<&'y str> {
+/// `deploy.yaml#Secret/shop/web-tls`
+pub(super) fn name_of(file: &str, object: &Node, kind: &str) -> String {
+    let metadata = object.get("metadata");
+    let part = |key| metadata.and_then(|metadata| text_at(metadata, key));
+    let named = part("name")
+        .or_else(|| part("generateName"))
+        .unwrap_or("(no name)");
+    match part("namespace") {
+        Some(namespace) => format!("{file}#{kind}/{namespace}/{named}"),
+        None => format!("{file}#{kind}/{named}"),
+    }
+}
+
+pub(super) fn text_at<'y>(object: &'y Node, key: &str) -> Option<&'y str> {
     object.get(key).and_then(Node::text)
 }
 
@@ -180,7 +188,7 @@ fn text_map<'y>(object: &'y Node, key: &str) -> impl Iterator<Item = (&'y str, &
 }
 
 /// Lists do not nest; whoever writes some that do is not followed for ever.
-const MAX_DEPTH: usize = 4;
+pub(super) const MAX_DEPTH: usize = 4;
 const MARKER: &[u8] = b"-----BEGIN CERTIFICATE";
 /// Names that stand for a bundle even where it is empty.
 const BUNDLES: [&str; 4] = [

@@ -1,6 +1,7 @@
 //! `mtls check`.
 
 mod arguments;
+mod declared;
 mod input;
 mod layouts;
 mod manifest;
@@ -29,7 +30,7 @@ pub(crate) fn run(
     let inputs = input::all(arguments)?;
     let mut reports: Vec<Named> = Vec::new();
     for input in &inputs {
-        reports.push(one(input, &options)?);
+        reports.push(one(input, arguments, &options)?);
     }
     for path in arguments.policies() {
         let report = check_policy(path, &input::read(path)?, &options);
@@ -48,7 +49,7 @@ pub(crate) fn run(
             return Err(Failure::new(what));
         };
         let against = input::directory(other, arguments);
-        reports.push(one(&against, &options)?);
+        reports.push(one(&against, arguments, &options)?);
         if let Subject::Set(other_set) = &against.subject {
             let mut ours = CheckSide::new(set);
             ours.authorizer = authorizer(arguments.policy.as_deref())?;
@@ -74,8 +75,12 @@ pub(crate) fn run(
     Ok(!reports.iter().any(|named| counts(&named.report)))
 }
 
-fn one(input: &Input, options: &CheckOptions) -> Result<Named, Failure> {
+fn one(input: &Input, arguments: &Arguments, options: &CheckOptions) -> Result<Named, Failure> {
     let report = match &input.subject {
+        Subject::Declared(declared) => {
+            let found = declared.findings(arguments.role);
+            mtls_core::check::check_found(found, options)
+        }
         Subject::Set(set) => check(set, options).map_err(could_not)?,
         Subject::Unreadable(error, path) => mtls_core::check::check_error(error, path, options),
     };

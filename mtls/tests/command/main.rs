@@ -13,6 +13,7 @@ mod arguments;
 mod formats;
 mod manifests;
 mod rehearsals;
+mod workloads;
 
 use std::ffi::OsStr;
 use std::io::Write;
