@@ -127,3 +127,12 @@ impl Arguments {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// What the guides show, compiled.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/ci.md")]
+    struct Ci;
+    #[doc = include_str!("../../docs/migration.md")]
+    struct Migration;
+}

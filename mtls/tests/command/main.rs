@@ -11,6 +11,7 @@
 
 mod arguments;
 mod formats;
+mod guides;
 mod manifests;
 mod rehearsals;
 mod workloads;
