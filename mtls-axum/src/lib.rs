@@ -62,6 +62,8 @@
 //! A handler that extracts [`Peer`] is tested without sockets: [`as_peer`] gives a router a peer that was verified in
 //! memory. There is no other way to make one.
 //!
+//! The guides (Kubernetes, migration, pipelines, a workshop, the security model) are in [`mtls::manual`].
+//!
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs |
@@ -69,6 +71,8 @@
 //! | `metrics` | no | what is measured, for the recorder of the crate `metrics`: [`mtls_core::metrics`] |
 //! | `notify` | yes | reload on filesystem events |
 //! | `ring` | no | the crypto provider ring |
+//!
+//! [`mtls::manual`]: https://docs.rs/mtls/latest/mtls/manual/
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

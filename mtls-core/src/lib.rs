@@ -44,6 +44,8 @@
 //! never a common name (RFC 9525). Revocation lists are asked where there are any (RFC 5280 §6.3; OCSP is not), and a session
 //! is resumed only while its peer would be let in by a full handshake.
 //!
+//! The guides (Kubernetes, migration, pipelines, a workshop, the security model) are in [`mtls::manual`].
+//!
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs, which prefers a post-quantum key exchange |
@@ -55,6 +57,8 @@
 //! | `signal` | no | `CredentialSource::reload_on_hangup` |
 //! | `spiffe-json` | no | SPIFFE bundles and bundle maps in JSON: `CredentialFiles::bundle_map` |
 //! | `testing` | no | the module `testing` |
+//!
+//! [`mtls::manual`]: https://docs.rs/mtls/latest/mtls/manual/
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -74,6 +74,8 @@
 //!
 //! # Features
 //!
+//! The guides (Kubernetes, migration, pipelines, a workshop, the security model) are in [`mtls::manual`].
+//!
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs |
@@ -87,6 +89,8 @@
 //! Other features of reqwest are yours to turn on, beside this crate; [`RequestBuilder::with`] reaches them. No crypto
 //! provider is installed for the process, and none has to be. For the same reason `reqwest::Client::new()` panics where
 //! nobody else has installed one.
+//!
+//! [`mtls::manual`]: https://docs.rs/mtls/latest/mtls/manual/
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -17,6 +17,8 @@
 //! Headers by which a proxy tells who its client is are taken out of every request. [`Serve::forwarded`] says whose are
 //! believed, [`forward`] writes them for whoever is behind us.
 //!
+//! The guides (Kubernetes, migration, pipelines, a workshop, the security model) are in [`mtls::manual`].
+//!
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs |
@@ -27,6 +29,8 @@
 //! | `ring` | no | the crypto provider ring |
 //! | `server` | yes | [`serve`] |
 //! | `tonic` | no | gRPC, both ends: a server by tonic's or by ours, a channel that follows rotation |
+//!
+//! [`mtls::manual`]: https://docs.rs/mtls/latest/mtls/manual/
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -13,6 +13,11 @@
 //! looks for is in `docs/check-rules.md`; the rules are `mtls_core::check`, which a service can ask too. It never prints a byte
 //! of a key, whatever the format.
 //!
+//! # Manuals
+//!
+//! [`manual`] has the guides of the whole family: certificates in [Kubernetes](manual::kubernetes), [migration](manual::migration)
+//! from plaintext, from a sidecar or from other TLS code, checks in a [pipeline](manual::ci), a [workshop](manual::workshop).
+//!
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs |
@@ -26,6 +31,9 @@ mod check;
 mod cli;
 #[cfg(feature = "dev")]
 mod dev;
+// Not for doctests: their code needs the other crates, and is compiled by the examples.
+#[cfg(all(doc, not(doctest)))]
+pub mod manual;
 mod report;
 
 use std::ffi::OsString;
