@@ -141,7 +141,8 @@ impl Connected<IncomingStream<'_, Listener>> for ConnectedPeer {
 }
 
 impl ConnectedPeer {
-    /// The verified peer. There always is one where the [`ServerTls`] requires certificates, which is its default.
+    /// The verified peer. There always is one where the [`ServerTls`](mtls_core::ServerTls) requires certificates, which is its
+    /// default.
     #[must_use]
     pub fn peer(&self) -> Option<&PeerInfo> {
         self.client.peer()
