@@ -17,4 +17,6 @@ pub(crate) enum Command {
     /// Make a development CA with mounted directories, or a directory that is broken in one way.
     #[cfg(feature = "dev")]
     Dev(crate::dev::Arguments),
+    /// Tell what a rule, a reason, an alert or an error's text means, and what to do about it.
+    Explain(crate::explain::Arguments),
 }

@@ -1,5 +1,5 @@
 //! The `mtls` command: `mtls check` finds what is wrong with certificates, keys, bundles and policies before they are
-//! deployed; `mtls dev` makes them for development and for rehearsals.
+//! deployed; `mtls dev` makes them for development and for rehearsals; `mtls explain` says what an error means.
 //!
 //! ```console
 //! $ mtls check deploy/tls --role server --server-name orders.example.org
@@ -7,11 +7,12 @@
 //! $ mtls check deploy/web --against deploy/api
 //! $ mtls dev example.org web api
 //! $ mtls dev break expired /tmp/broken
+//! $ mtls explain 'received fatal alert: UnknownCA'
 //! ```
 //!
-//! It exits with 0 if all is well, 1 if there are findings at or above `--fail-on`, and 2 if it could not run. What it
-//! looks for is in `docs/check-rules.md`; the rules are `mtls_core::check`, which a service can ask too. It never prints a byte
-//! of a key, whatever the format.
+//! It exits with 0 if all is well, 1 if something was found, at or above `--fail-on` where there is one, and 2 if it could not
+//! run. What `check` looks for is in `docs/check-rules.md`; the rules are `mtls_core::check`, which a service can ask too. What
+//! `explain` knows is in `docs/runbook.md` and `docs/symptoms.md`. No command prints a byte of a key, whatever the format.
 //!
 //! # Manuals
 //!
@@ -31,6 +32,7 @@ mod check;
 mod cli;
 #[cfg(feature = "dev")]
 mod dev;
+mod explain;
 // Not for doctests: their code needs the other crates, and is compiled by the examples.
 #[cfg(all(doc, not(doctest)))]
 pub mod manual;
@@ -62,6 +64,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Command::Check(arguments) => check::run(&arguments, colours, out),
         #[cfg(feature = "dev")]
         Command::Dev(arguments) => dev::run(&arguments, out),
+        Command::Explain(arguments) => explain::run(&arguments, out),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

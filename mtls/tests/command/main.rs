@@ -10,6 +10,7 @@
 )]
 
 mod arguments;
+mod explain;
 mod formats;
 mod guides;
 mod manifests;
