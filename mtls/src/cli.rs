@@ -19,4 +19,6 @@ pub(crate) enum Command {
     Dev(crate::dev::Arguments),
     /// Tell what a rule, a reason, an alert or an error's text means, and what to do about it.
     Explain(crate::explain::Arguments),
+    /// Show what is in files: certificates, keys, revocation lists, bundles, policies; never a byte of a key.
+    Inspect(crate::inspect::Arguments),
 }

@@ -7,6 +7,7 @@
 //! $ mtls check deploy/web --against deploy/api
 //! $ mtls dev example.org web api
 //! $ mtls dev break expired /tmp/broken
+//! $ mtls inspect deploy/tls
 //! $ mtls explain 'received fatal alert: UnknownCA'
 //! ```
 //!
@@ -36,6 +37,8 @@ mod explain;
 // Not for doctests: their code needs the other crates, and is compiled by the examples.
 #[cfg(all(doc, not(doctest)))]
 pub mod manual;
+mod inspect;
+mod provider;
 mod report;
 
 use std::ffi::OsString;
@@ -45,6 +48,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command};
+use provider::provider;
 
 /// Runs the command with these arguments, the program's name first, and returns what it exits with.
 pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
@@ -65,6 +69,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         #[cfg(feature = "dev")]
         Command::Dev(arguments) => dev::run(&arguments, out),
         Command::Explain(arguments) => explain::run(&arguments, out),
+        Command::Inspect(arguments) => inspect::run(&arguments, out),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -166,7 +166,7 @@ fn shown(path: &Path) -> String {
     clippy::disallowed_methods,
     reason = "bounded, and of what the person at the terminal named; sets are read by the loader"
 )]
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
         io::stdin().lock().take(LIMIT + 1).read_to_end(&mut bytes)

@@ -18,6 +18,7 @@ use mtls_core::{Authorizer, PolicyDocument, Timestamp};
 
 use crate::Failure;
 use crate::report::{self, Named};
+pub(crate) use input::read;
 use input::{Input, Subject};
 
 /// Whether nothing was found that counts.

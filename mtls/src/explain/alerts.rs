@@ -34,14 +34,20 @@ pub(super) fn within(text: &str) -> Option<&'static Alert> {
             .iter()
             .any(|before| squeezed_text.contains(&format!("{before}{words}")))
     };
-    // `alert bad certificate`, and rustls' `fatal alert: BadCertificate`; Go's `remote error: tls: bad certificate`.
-    let by_name = ALERTS.iter().find(|alert| {
-        is_there(alert.name, &["alert", "remoteerrortls"])
-            || alert
-                .others
-                .iter()
-                .any(|other| is_there(other, &["remoteerrortls"]))
-    });
+    // `alert bad certificate`, and rustls' `fatal alert: BadCertificate`; Go's `remote error: tls: bad certificate`. The
+    // longest, since Go's `unknown certificate authority` begins as `unknown certificate` does.
+    let length = |alert: &Alert| {
+        let name = is_there(alert.name, &["alert", "remoteerrortls"]).then_some(alert.name);
+        let others = alert.others.iter().copied();
+        let others = others.filter(|other| is_there(other, &["alert", "remoteerrortls"]));
+        name.into_iter().chain(others).map(str::len).max()
+    };
+    let found = ALERTS
+        .iter()
+        .filter_map(|alert| Some((length(alert)?, alert)));
+    let by_name = found
+        .max_by_key(|(length, _)| *length)
+        .map(|(_, alert)| alert);
     by_name.or_else(|| {
         // `SSL alert number 48`, `Received alert [48]`.
         let mut numbers = text.to_ascii_lowercase();

@@ -13,6 +13,7 @@ mod arguments;
 mod explain;
 mod formats;
 mod guides;
+mod inspect;
 mod manifests;
 mod rehearsals;
 mod workloads;
