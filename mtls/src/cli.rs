@@ -21,4 +21,7 @@ pub(crate) enum Command {
     Explain(crate::explain::Arguments),
     /// Show what is in files: certificates, keys, revocation lists, bundles, policies; never a byte of a key.
     Inspect(crate::inspect::Arguments),
+    /// Ask a policy file what it decides, and test it with a file of cases.
+    #[cfg(feature = "dev")]
+    Policy(crate::policy::Arguments),
 }

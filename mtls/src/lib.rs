@@ -8,6 +8,7 @@
 //! $ mtls dev example.org web api
 //! $ mtls dev break expired /tmp/broken
 //! $ mtls inspect deploy/tls
+//! $ mtls policy test deploy/cases.toml
 //! $ mtls explain 'received fatal alert: UnknownCA'
 //! ```
 //!
@@ -23,7 +24,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs |
-//! | `dev` | yes | `mtls dev` |
+//! | `dev` | yes | `mtls dev` and `mtls policy` |
 //! | `fips` | no | the FIPS 140-3 module of aws-lc-rs |
 //! | `ring` | no | the crypto provider ring, used when aws-lc-rs is off |
 
@@ -38,6 +39,8 @@ mod explain;
 #[cfg(all(doc, not(doctest)))]
 pub mod manual;
 mod inspect;
+#[cfg(feature = "dev")]
+mod policy;
 mod provider;
 mod report;
 
@@ -70,6 +73,8 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Command::Dev(arguments) => dev::run(&arguments, out),
         Command::Explain(arguments) => explain::run(&arguments, out),
         Command::Inspect(arguments) => inspect::run(&arguments, out),
+        #[cfg(feature = "dev")]
+        Command::Policy(arguments) => policy::run(&arguments, out),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

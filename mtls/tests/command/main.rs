@@ -15,6 +15,7 @@ mod formats;
 mod guides;
 mod inspect;
 mod manifests;
+mod policy;
 mod rehearsals;
 mod workloads;
 
