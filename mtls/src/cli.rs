@@ -24,4 +24,6 @@ pub(crate) enum Command {
     /// Ask a policy file what it decides, and test it with a file of cases.
     #[cfg(feature = "dev")]
     Policy(crate::policy::Arguments),
+    /// Ask a server that is up: what it presents, what it asks for, whether it accepts us and refuses others.
+    Probe(crate::probe::Arguments),
 }

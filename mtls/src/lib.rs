@@ -9,6 +9,7 @@
 //! $ mtls dev break expired /tmp/broken
 //! $ mtls inspect deploy/tls
 //! $ mtls policy test deploy/cases.toml
+//! $ mtls probe orders.example.org:8443 --dir deploy/web --no-cert --stranger
 //! $ mtls explain 'received fatal alert: UnknownCA'
 //! ```
 //!
@@ -41,6 +42,7 @@ pub mod manual;
 mod inspect;
 #[cfg(feature = "dev")]
 mod policy;
+mod probe;
 mod provider;
 mod report;
 
@@ -75,6 +77,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Command::Inspect(arguments) => inspect::run(&arguments, out),
         #[cfg(feature = "dev")]
         Command::Policy(arguments) => policy::run(&arguments, out),
+        Command::Probe(arguments) => probe::run(&arguments, out),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -57,6 +57,12 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool, F
     Ok(meaning.is_some())
 }
 
+/// As the RFC writes it, or its number.
+pub(crate) fn alert_name(code: u8) -> String {
+    let known = alerts::ALERTS.iter().find(|alert| alert.code == code);
+    known.map_or_else(|| code.to_string(), |alert| alert.name.to_owned())
+}
+
 fn stdin() -> Result<String, Failure> {
     let mut bytes = Vec::new();
     io::stdin().lock().take(MOST_READ).read_to_end(&mut bytes)?;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 use contents::Contents;
-use shown::Item;
+pub(crate) use shown::{Item, harmless};
 
 /// Exits with 0 if every file holds something that it can show, 1 if one does not, 2 if one cannot be read.
 #[derive(Debug, Args)]
@@ -57,6 +57,13 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool, F
         Format::Json => as_json(&files, out)?,
     }
     Ok(files.iter().all(|(_, contents)| contents.is_usable()))
+}
+
+/// A certificate that was not in a file; `None` if it cannot be decoded.
+pub(crate) fn certificate(der: &[u8], now: Timestamp) -> Option<Item> {
+    use x509_parser::prelude::FromDer;
+    let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(der).ok()?;
+    Some(certificate::item(der, &parsed, now))
 }
 
 /// The files of a directory, without what its writer hides (`..data`); or the path itself.
@@ -104,12 +111,12 @@ fn pair(files: &mut [(String, Contents)]) {
 
 fn human(files: &[(String, Contents)], out: &mut impl Write) -> io::Result<()> {
     for (name, contents) in files {
-        writeln!(out, "{}", shown::harmless(name))?;
+        writeln!(out, "{}", harmless(name))?;
         for item in &contents.items {
             one(item, out)?;
         }
         for problem in &contents.problems {
-            writeln!(out, "  {}", shown::harmless(&problem.found))?;
+            writeln!(out, "  {}", harmless(&problem.found))?;
             writeln!(out, "    remedy       {}", problem.remedy)?;
         }
     }
@@ -129,7 +136,7 @@ fn one(item: &Item, out: &mut impl Write) -> io::Result<()> {
             Value::Bool(_) | Value::Number(_) | Value::Object(_) | Value::String(_) => plain(value),
         };
         let name = name.replace('_', " ");
-        writeln!(out, "    {name:12} {}", shown::harmless(&text))?;
+        writeln!(out, "    {name:12} {}", harmless(&text))?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 /// A certificate, a key, a list, or whatever else a file holds.
 #[derive(Debug)]
-pub(super) struct Item {
+pub(crate) struct Item {
     pub(super) kind: &'static str,
     /// Of its kind in this file, from 1.
     pub(super) number: usize,
@@ -33,7 +33,14 @@ impl Item {
         self.kind == "private key"
     }
 
-    pub(super) fn as_json(&self) -> Value {
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        let mut fields = self.fields.iter();
+        fields
+            .find(|(field, _)| *field == name)
+            .map(|(_, value)| value)
+    }
+
+    pub(crate) fn as_json(&self) -> Value {
         let mut object = Map::new();
         object.insert("kind".into(), self.kind.into());
         object.insert("number".into(), self.number.into());
@@ -45,7 +52,7 @@ impl Item {
 }
 
 /// A name out of a certificate may hold what moves a terminal's cursor.
-pub(super) fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let shown = text
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c });

@@ -1,0 +1,122 @@
+//! A dial with our credentials, by the code that our clients dial with.
+
+use std::io;
+use std::path::Path;
+
+use mtls_core::{
+    ClientTls, CredentialFiles, CredentialSource, HandshakeError, PeerInfo, SpiffePattern,
+    TlsVersions,
+};
+
+use super::dial::{Dial, Word};
+use super::look::{Target, alpn};
+use crate::Failure;
+
+/// Our credentials, and what keeps them.
+pub(super) struct Ours {
+    source: CredentialSource,
+    tls: ClientTls,
+    // The source's task lives on it.
+    _runtime: tokio::runtime::Runtime,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Accepted {
+        server: Box<PeerInfo>,
+        answer: Option<String>,
+    },
+    /// The server is who it should be, the handshake was done, and it said nothing to our certificate.
+    Unconfirmed {
+        server: Box<PeerInfo>,
+    },
+    /// By us or by the server.
+    Failed(HandshakeError),
+    TimedOut,
+}
+
+impl Ours {
+    /// Loads them as a client does, and expects the server by SPIFFE ID or by its name.
+    pub(super) fn load(dir: &Path, server: Option<&str>, http: bool) -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let could_not =
+            |error: mtls_core::LoadError| Failure::new(format!("{error}; {}", error.remedy()));
+        let files = CredentialFiles::detect(dir).map_err(could_not)?;
+        let source = runtime
+            .block_on(CredentialSource::watch(files))
+            .map_err(could_not)?;
+        let builder = ClientTls::builder(&source);
+        let builder = match server {
+            None => builder.verify_server_name(),
+            Some(id) => {
+                let pattern: SpiffePattern = id
+                    .parse()
+                    .map_err(|error| Failure::new(format!("--as `{id}`: {error}")))?;
+                builder.expect_server(pattern).map_err(failure)?
+            }
+        };
+        let tls = builder
+            .versions(TlsVersions::Tls12AndTls13)
+            .alpn(alpn(http))
+            .build()
+            .map_err(failure)?;
+        Ok(Self {
+            source,
+            tls,
+            _runtime: runtime,
+        })
+    }
+
+    pub(super) fn chain(&self) -> Vec<Vec<u8>> {
+        let snapshot = self.source.current();
+        let chain = snapshot.credentials().chain().iter();
+        chain.map(|certificate| certificate.to_vec()).collect()
+    }
+
+    pub(super) fn dial(&self, target: &Target<'_>) -> Outcome {
+        let ours = self.tls.handshake();
+        let dialled = Dial::new(target.address, target.name, ours.config(), target.limit);
+        let mut dial = match dialled {
+            Ok(dial) => dial,
+            Err(error) => return failed(&ours, &error),
+        };
+        let word = match dial.confirmed() {
+            Ok(word) => word,
+            Err(error) => return failed(&ours, &error),
+        };
+        let server = match ours.established(&dial.tls, target.name) {
+            Ok(server) => Box::new(server),
+            Err(error) => return Outcome::Failed(error),
+        };
+        if let Some(path) = target.http {
+            return match dial.get(target.host, path) {
+                Ok(answer) => Outcome::Accepted {
+                    server,
+                    answer: Some(answer),
+                },
+                Err(error) => failed(&ours, &error),
+            };
+        }
+        match word {
+            Word::Accepted => Outcome::Accepted {
+                server,
+                answer: None,
+            },
+            Word::Nothing => Outcome::Unconfirmed { server },
+        }
+    }
+}
+
+fn failed(ours: &mtls_core::rustls::ClientHandshake, error: &io::Error) -> Outcome {
+    if error.kind() == io::ErrorKind::TimedOut {
+        return Outcome::TimedOut;
+    }
+    Outcome::Failed(ours.explain(error))
+}
+
+fn failure(error: mtls_core::ConfigError) -> Failure {
+    Failure::new(format!("{error}; {}", error.remedy()))
+}

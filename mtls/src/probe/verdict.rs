@@ -1,0 +1,223 @@
+//! What it comes to.
+
+use mtls_core::Reason;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+use super::look::{End, Look};
+use super::ours::Outcome;
+
+/// One word for machines, and a sentence for people.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) word: &'static str,
+    pub(super) says: String,
+    pub(super) reason: Option<Reason>,
+    pub(super) alert: Option<u8>,
+    pub(super) remedy: Option<String>,
+}
+
+impl Verdict {
+    fn new(word: &'static str, says: impl Into<String>) -> Self {
+        Self {
+            word,
+            says: says.into(),
+            reason: None,
+            alert: None,
+            remedy: None,
+        }
+    }
+
+    fn because(mut self, reason: Reason, remedy: impl Into<String>) -> Self {
+        self.reason = Some(reason);
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    pub(super) fn unreachable() -> Self {
+        let mut verdict = Self::new("unreachable", "nothing answers there");
+        verdict.remedy = Some("look at the address, the port, and what lies between".to_owned());
+        verdict
+    }
+
+    pub(super) fn is_good(&self) -> bool {
+        matches!(self.word, "accepted" | "looked")
+    }
+}
+
+impl Look {
+    /// Whether there is anything that speaks TLS, so that asking further makes sense.
+    pub(super) fn speaks_tls(&self) -> bool {
+        !matches!(
+            &self.end,
+            Some(End::Plaintext | End::Silent | End::Closed) if self.chain.is_empty()
+        )
+    }
+
+    /// How the server refused this client, if it did: in TLS, or in HTTP where it was asked.
+    pub(super) fn refusal(&self) -> Option<String> {
+        match self.end.as_ref()? {
+            End::Alert(code) => Some(format!(
+                "by the alert {}",
+                crate::explain::alert_name(*code)
+            )),
+            End::Closed => Some("by closing the connection".to_owned()),
+            End::Other(words) => Some(words.clone()),
+            End::LetIn | End::NoWord => self.answer.as_deref().and_then(refused_in_http),
+            End::Plaintext | End::Silent => None,
+        }
+    }
+}
+
+/// The status by which a server refuses a client whose handshake it has completed.
+pub(super) fn refused_in_http(answer: &str) -> Option<String> {
+    let status = status(answer)?;
+    let is_about_the_certificate = answer.contains("SSL certificate");
+    let refuses = match status {
+        401 | 403 | 495 | 496 => true,
+        400 => is_about_the_certificate,
+        _ => false,
+    };
+    refuses.then(|| format!("in HTTP, by the status {status}"))
+}
+
+pub(super) fn status(answer: &str) -> Option<u16> {
+    let line = answer.lines().next()?;
+    line.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()
+}
+
+/// The issuers of a chain, as they are compared with the names that a server sends.
+pub(super) fn issuers(chain: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let parsed = chain.iter().filter_map(|der| {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        Some(certificate.issuer().as_raw().to_vec())
+    });
+    parsed.collect()
+}
+
+/// What keeps us out comes first; then what lets in others.
+pub(super) fn of(
+    look: &Look,
+    ours: Option<&Outcome>,
+    no_cert: bool,
+    stranger: Option<&Look>,
+) -> Verdict {
+    if !look.speaks_tls() {
+        return no_tls(look);
+    }
+    let verdict = match ours {
+        Some(outcome) => of_ours(outcome),
+        None => looked(look),
+    };
+    if !verdict.is_good() {
+        return verdict;
+    }
+    let let_in = |who: &str| {
+        let what = format!("the server lets in {who}");
+        Verdict::new("not_enforced", what).because(
+            Reason::NoPeerCertificate,
+            "require and verify client certificates there; if it refuses in HTTP and not in TLS, as nginx does, ask with --http",
+        )
+    };
+    if no_cert && look.refusal().is_none() {
+        return let_in("a client without a certificate");
+    }
+    if stranger.is_some_and(|stranger| stranger.refusal().is_none()) {
+        let mut verdict = let_in("a client with a certificate of a CA that nobody knows");
+        verdict.reason = Some(Reason::UnknownIssuer);
+        return verdict;
+    }
+    verdict
+}
+
+fn no_tls(look: &Look) -> Verdict {
+    match &look.end {
+        Some(End::Plaintext) => {
+            Verdict::new("plaintext_peer", "it answers, and does not speak TLS").because(
+                Reason::PlaintextPeer,
+                "use the TLS port, or let the server speak TLS on this one",
+            )
+        }
+        Some(End::Closed) => {
+            Verdict::new("peer_closed", "it closed the connection before it said anything of TLS")
+                .because(
+                    Reason::PeerClosed,
+                    "look at what listens there, and at the server name: some drop what they do not know",
+                )
+        }
+        Some(End::Silent | End::LetIn | End::NoWord | End::Alert(_) | End::Other(_)) | None => {
+            Verdict::new("timeout", "it takes connections and says nothing").because(
+                Reason::Timeout,
+                "look at what listens there: another protocol waits for its client to speak its own language",
+            )
+        }
+    }
+}
+
+fn looked(look: &Look) -> Verdict {
+    if look.chain.is_empty() {
+        let how = look
+            .refusal()
+            .unwrap_or_else(|| "without a word".to_owned());
+        let mut verdict = Verdict::new(
+            "refused_by_peer",
+            format!("the handshake was refused {how}"),
+        )
+        .because(
+            Reason::RefusedByPeer,
+            "`mtls explain` has what the alert means",
+        );
+        if let Some(End::Alert(code)) = look.end {
+            verdict.alert = Some(code);
+        }
+        return verdict;
+    }
+    Verdict::new(
+        "looked",
+        "it speaks TLS; with --dir it is verified, and asked to accept us",
+    )
+}
+
+fn of_ours(outcome: &Outcome) -> Verdict {
+    match outcome {
+        Outcome::Accepted { server, answer } => {
+            if let Some(how) = answer.as_deref().and_then(refused_in_http) {
+                return Verdict::new("refused_in_http", format!("the server refused us {how}")).because(
+                    Reason::RefusedByPeer,
+                    "look at the server's log: it completed the handshake and refused the request",
+                );
+            }
+            let who = server.identity();
+            Verdict::new(
+                "accepted",
+                format!("the server is `{who}`, and has accepted us"),
+            )
+        }
+        Outcome::Unconfirmed { server } => {
+            let who = server.identity();
+            let what = format!(
+                "the server is `{who}`; the handshake is done, and it has said nothing of whether it accepts us"
+            );
+            let mut verdict = Verdict::new("unconfirmed", what);
+            verdict.remedy = Some("ask with --http, so that it has to say something".to_owned());
+            verdict
+        }
+        Outcome::TimedOut => Verdict::new("timeout", "the handshake was not done in time").because(
+            Reason::Timeout,
+            "give it longer with --timeout, or look at its load",
+        ),
+        Outcome::Failed(error) => {
+            let reason = error.reason();
+            let word = match reason == Reason::RefusedByPeer {
+                true => "refused_by_peer",
+                false if error.presented().is_some() => "peer_not_trusted",
+                false => reason.as_str(),
+            };
+            let mut verdict = Verdict::new(word, error.to_string()).because(reason, error.remedy());
+            if let mtls_core::HandshakeError::RefusedByPeer { alert, .. } = error {
+                verdict.alert = Some(alert.code());
+            }
+            verdict
+        }
+    }
+}
