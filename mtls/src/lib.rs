@@ -36,10 +36,10 @@ mod cli;
 #[cfg(feature = "dev")]
 mod dev;
 mod explain;
+mod inspect;
 // Not for doctests: their code needs the other crates, and is compiled by the examples.
 #[cfg(all(doc, not(doctest)))]
 pub mod manual;
-mod inspect;
 #[cfg(feature = "dev")]
 mod policy;
 mod probe;
