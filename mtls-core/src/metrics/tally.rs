@@ -51,8 +51,6 @@ impl Tally {
     pub(crate) fn opened(&self, _ours: Role, _trust: u64) {}
 
     pub(crate) fn moved(&self, _ours: Role, _from: u64, _to: u64) {}
-
-    pub(crate) fn closed(&self, _ours: Role, _trust: u64) {}
 }
 
 #[cfg(feature = "metrics")]
