@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-/// Mutual TLS, checked before it is deployed.
+/// Mutual TLS, checked before it is deployed and explained in production.
 #[derive(Debug, Parser)]
 #[command(name = "mtls", version, about, disable_help_subcommand = true)]
 pub(crate) struct Cli {
@@ -26,4 +26,6 @@ pub(crate) enum Command {
     Policy(crate::policy::Arguments),
     /// Ask a server that is up: what it presents, what it asks for, whether it accepts us and refuses others.
     Probe(crate::probe::Arguments),
+    /// Show what a service would make of a directory, as it changes.
+    Watch(crate::watch::Arguments),
 }

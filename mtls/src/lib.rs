@@ -10,6 +10,7 @@
 //! $ mtls inspect deploy/tls
 //! $ mtls policy test deploy/cases.toml
 //! $ mtls probe orders.example.org:8443 --dir deploy/web --no-cert --stranger
+//! $ mtls watch /var/run/secrets/tls
 //! $ mtls explain 'received fatal alert: UnknownCA'
 //! ```
 //!
@@ -45,6 +46,7 @@ mod policy;
 mod probe;
 mod provider;
 mod report;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -78,6 +80,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         #[cfg(feature = "dev")]
         Command::Policy(arguments) => policy::run(&arguments, out),
         Command::Probe(arguments) => probe::run(&arguments, out),
+        Command::Watch(arguments) => watch::run(&arguments, out),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -16,7 +16,7 @@ use crate::Failure;
 /// Without a subcommand: a development CA for a trust domain, and below `dev` a directory for each name, as a kubelet
 /// mounts a Secret.
 ///
-/// The CA's key is kept nowhere: to renew, or to add a name, all of them are made anew. Nothing is installed, and
+/// The CA's key is kept nowhere: to renew later, or to add a name, all of them are made anew; `--renew-every` renews while it runs. Nothing is installed, and
 /// `mtls check` refuses these credentials unless it is told `--dev`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -35,6 +35,9 @@ pub(crate) struct Arguments {
     /// For how many days.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3650))]
     days: u16,
+    /// Go on, and give each service a new certificate of the same CA this often, until interrupted: `10s`, `5m`, `1h`.
+    #[arg(long, value_name = "INTERVAL", value_parser = interval)]
+    renew_every: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -138,11 +141,11 @@ fn broken(rule: &str, dir: &Path, domain: &str, out: &mut impl Write) -> Result<
     Ok(())
 }
 
-fn make(
+fn make<W: Write>(
     domain: &str,
     names: &[String],
     arguments: &Arguments,
-    out: &mut impl Write,
+    out: &mut W,
 ) -> Result<(), Failure> {
     let domain = trust_domain(domain)?;
     let life = Duration::from_secs(u64::from(arguments.days) * 24 * 60 * 60);
@@ -150,39 +153,82 @@ fn make(
         .common_name(format!("mtls development CA of {domain}"))
         .expires_in(life);
     let ca = TestCa::with_options(domain.as_str(), ca);
-    for name in names {
-        let id: SpiffeId = format!("spiffe://{domain}/{name}")
-            .parse()
-            .map_err(|error| Failure::new(format!("`{name}` makes no SPIFFE ID: {error}")))?;
-        let is_label = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if name.len() > MAX_LABEL || !name.chars().all(is_label) {
-            return Err(Failure::new(format!("`{name}` is no DNS label")));
+    let issue = |out: &mut W, word: &str| -> Result<(), Failure> {
+        for name in names {
+            one(&ca, &domain, name, life, arguments, word, out)?;
         }
-        let leaf = LeafOptions::service(id.path())
-            .dns(name.as_str())
-            .expires_in(life);
-        let issued = ca.issue_with(leaf);
-        let dir = arguments.out.join(name);
-        mount::write(
-            &dir,
-            &[
-                ("tls.crt", issued.chain_pem().as_bytes()),
-                ("tls.key", issued.key_pem().as_bytes()),
-                ("ca.crt", issued.bundle_pem().as_bytes()),
-            ],
-        )?;
-        writeln!(
-            out,
-            "created {} {{tls.crt,tls.key,ca.crt}}  {id}  DNS {name}, localhost, 127.0.0.1, ::1  {} d",
-            dir.display(),
-            arguments.days
-        )?;
-    }
+        Ok(())
+    };
+    issue(out, "created")?;
     writeln!(
         out,
         "the CA's key is kept nowhere; `mtls check` refuses these credentials without `--dev`"
     )?;
+    while let Some(every) = arguments.renew_every {
+        out.flush()?;
+        std::thread::sleep(every);
+        issue(out, "renewed")?;
+    }
     Ok(())
+}
+
+fn one(
+    ca: &TestCa,
+    domain: &TrustDomain,
+    name: &str,
+    life: Duration,
+    arguments: &Arguments,
+    word: &str,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let id: SpiffeId = format!("spiffe://{domain}/{name}")
+        .parse()
+        .map_err(|error| Failure::new(format!("`{name}` makes no SPIFFE ID: {error}")))?;
+    let is_label = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if name.len() > MAX_LABEL || !name.chars().all(is_label) {
+        return Err(Failure::new(format!("`{name}` is no DNS label")));
+    }
+    let leaf = LeafOptions::service(id.path()).dns(name).expires_in(life);
+    let issued = ca.issue_with(leaf);
+    let dir = arguments.out.join(name);
+    mount::write(
+        &dir,
+        &[
+            ("tls.crt", issued.chain_pem().as_bytes()),
+            ("tls.key", issued.key_pem().as_bytes()),
+            ("ca.crt", issued.bundle_pem().as_bytes()),
+        ],
+    )?;
+    writeln!(
+        out,
+        "{word} {} {{tls.crt,tls.key,ca.crt}}  {id}  DNS {name}, localhost, 127.0.0.1, ::1  {} d",
+        dir.display(),
+        arguments.days
+    )?;
+    Ok(())
+}
+
+/// A number and a unit.
+fn interval(text: &str) -> Result<Duration, String> {
+    let expected =
+        || format!("`{text}`: expected a number and a unit, such as `10s`, `5m` or `1h`");
+    let unit = text.chars().last().ok_or_else(expected)?;
+    let number: u64 = text
+        .strip_suffix(unit)
+        .and_then(|number| number.parse().ok())
+        .filter(|number| *number > 0)
+        .ok_or_else(expected)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(expected()),
+    };
+    number
+        .checked_mul(seconds)
+        .map(Duration::from_secs)
+        .ok_or_else(expected)
 }
 
 fn trust_domain(text: &str) -> Result<TrustDomain, Failure> {

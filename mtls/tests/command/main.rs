@@ -17,6 +17,7 @@ mod inspect;
 mod manifests;
 mod policy;
 mod rehearsals;
+mod watch;
 mod workloads;
 
 use std::ffi::OsStr;
