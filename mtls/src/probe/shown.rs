@@ -119,6 +119,7 @@ fn enforcement(who: &str, look: &Look, out: &mut impl Write) -> io::Result<()> {
         (Some(how), _) => writeln!(out, "{who:9} refused {}", harmless(&how)),
         (None, Some(End::LetIn)) => writeln!(out, "{who:9} let in"),
         (None, Some(End::NoWord)) => writeln!(out, "{who:9} not refused, and not told anything"),
+        (None, Some(End::Other(words))) => writeln!(out, "{who:9} not seen: {}", harmless(words)),
         (None, _) => Ok(()),
     }
 }

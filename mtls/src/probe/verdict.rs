@@ -62,9 +62,9 @@ impl Look {
                 crate::explain::alert_name(*code)
             )),
             End::Closed => Some("by closing the connection".to_owned()),
-            End::Other(words) => Some(words.clone()),
             End::LetIn | End::NoWord => self.answer.as_deref().and_then(refused_in_http),
-            End::Plaintext | End::Silent => None,
+            // A fault of ours, or of what lies between, is no proof that the server refuses anybody.
+            End::Other(_) | End::Plaintext | End::Silent => None,
         }
     }
 }
@@ -112,19 +112,28 @@ pub(super) fn of(
     if !verdict.is_good() {
         return verdict;
     }
-    let let_in = |who: &str| {
-        let what = format!("the server lets in {who}");
-        Verdict::new("not_enforced", what).because(
-            Reason::NoPeerCertificate,
-            "require and verify client certificates there; if it refuses in HTTP and not in TLS, as nginx does, ask with --http",
+    let nobody = no_cert.then_some((look, "a client without a certificate"));
+    let stranger = stranger.map(|look| {
+        (
+            look,
+            "a client with a certificate of a CA that nobody knows",
         )
-    };
-    if no_cert && look.refusal().is_none() {
-        return let_in("a client without a certificate");
-    }
-    if stranger.is_some_and(|stranger| stranger.refusal().is_none()) {
-        let mut verdict = let_in("a client with a certificate of a CA that nobody knows");
-        verdict.reason = Some(Reason::UnknownIssuer);
+    });
+    for (look, who) in nobody.into_iter().chain(stranger) {
+        if look.refusal().is_some() {
+            continue;
+        }
+        if look.end == Some(End::LetIn) {
+            return Verdict::new("not_enforced", format!("the server lets in {who}")).because(
+                Reason::NoPeerCertificate,
+                "require and verify client certificates there; if it refuses in HTTP and not in TLS, as nginx does, ask with --http",
+            );
+        }
+        let mut verdict = Verdict::new(
+            "unproven",
+            format!("whether the server refuses {who} was not seen"),
+        );
+        verdict.remedy = Some("ask with --http, so that it has to say something".to_owned());
         return verdict;
     }
     verdict

@@ -140,3 +140,16 @@ fn without_credentials_it_is_looked_at() {
     assert_verdict(&report, "looked");
     assert_eq!(report.1["tls"]["version"], "1.3");
 }
+
+#[test]
+fn what_was_not_seen_is_not_called_refused_nor_let_in() {
+    let world = World::new();
+    // It asks for nothing and says nothing: nobody knows whether it has let anybody in.
+    let port = server(&world, Asks::Nobody, 0);
+    let report = probe(port, &["--no-cert", "--timeout", "1"]);
+    assert_verdict(&report, "unproven");
+    assert!(report.1["without_certificate"]["let_in"].is_null());
+    // One that requires certificates says so by its alert, tickets or not.
+    let port = server(&world, Asks::Always, 0);
+    assert_verdict(&probe(port, &["--no-cert", "--timeout", "1"]), "looked");
+}
