@@ -175,7 +175,7 @@ fn human(meaning: Option<&Meaning>, out: &mut impl Write) -> io::Result<()> {
             writeln!(out, "\nsee also: {}", more.join(", "))?;
             break;
         }
-        writeln!(out, "\n{}\n\n{}", page.name, page.text)?;
+        writeln!(out, "\n{}\n\n{}", page.name, page.shown())?;
         writeln!(out, "\n({})", page.place())?;
     }
     Ok(())
@@ -193,7 +193,7 @@ fn as_json(meaning: Option<&Meaning>, out: &mut impl Write) -> io::Result<()> {
     let sections = meaning
         .into_iter()
         .flat_map(pages)
-        .map(|page| json!({ "name": page.name, "docs": page.place(), "text": page.text }));
+        .map(|page| json!({ "name": page.name, "docs": page.place(), "text": page.shown() }));
     let value = json!({
         "version": 1,
         "found": found,

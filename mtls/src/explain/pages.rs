@@ -4,11 +4,21 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) name: &'static str,
-    pub(super) text: &'static str,
+    text: &'static str,
     file: &'static str,
 }
 
 impl Page {
+    /// As it is read at a terminal: without the anchors that links lead to.
+    pub(super) fn shown(&self) -> String {
+        let mut pieces = self.text.split("<a id=\"");
+        let mut shown = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            shown.push_str(piece.split_once("\"></a>").map_or(piece, |(_, rest)| rest));
+        }
+        shown
+    }
+
     /// Where it stands, from the root of the repository.
     pub(super) fn place(&self) -> String {
         format!("{}#{}", self.file, self.name)
@@ -41,3 +51,19 @@ fn sections(file: &'static str, text: &'static str) -> impl Iterator<Item = Page
 // A link to the file in `docs`: the packaged crate holds its contents.
 const RUNBOOK: &str = include_str!("runbook.md");
 const BESIDE: &str = include_str!("beside.md");
+
+#[cfg(test)]
+mod tests {
+    use super::Page;
+
+    #[test]
+    fn anchors_are_not_shown_and_all_else_is() {
+        let text = "**Check.** <a id=\"one\"></a>`one`, `<a>` <a id=\"two\"></a>`two`.";
+        let page = Page {
+            name: "page",
+            text,
+            file: "file",
+        };
+        assert_eq!(page.shown(), "**Check.** `one`, `<a>` `two`.");
+    }
+}
