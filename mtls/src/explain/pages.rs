@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) name: &'static str,
-    text: &'static str,
+    pub(super) text: &'static str,
     file: &'static str,
 }
 

@@ -97,7 +97,7 @@ fn what_fails_without_a_word_has_a_rule_that_leads_on() {
         ("bundle-empty", "empty_bundle"),
         ("bundle-same-name", "untrusted_key"),
         ("crl-none", "crl_unusable"),
-        ("mount-subpath", "not_reloaded"),
+        ("mount-subpath", "expired"),
         ("sig-provider", "unsupported_algorithm"),
         ("sig-weak", "unsupported_algorithm"),
     ] {

@@ -26,8 +26,7 @@ fn fault(row: &str, number: usize, pages: &str) -> Option<&'static str> {
     if said != number.to_string() || symptom.is_empty() {
         return Some("it is out of order, or has no symptom");
     }
-    // One that is to be written with the server names.
-    if !pages.contains(&format!("\n## `{section}`")) && section != "unknown_server_name" {
+    if !pages.contains(&format!("\n## `{section}`")) {
         return Some("there is no such section");
     }
     match quoted(test)[..] {
