@@ -171,7 +171,8 @@ async fn two_hundred_rotations_lose_no_request_and_fail_no_handshake() {
     let bundle = ca.bundle_pem();
     let (last_api, last_web) = tokio::join!(api.rotate(&ca, &bundle), web.rotate(&ca, &bundle));
     for _ in 0..20 {
-        let (server, seen_as) = connect_once(&Connector::new(tls.clone()), &url).await;
+        let (server, seen_as) =
+            connect_once(&Connector::new(tls.with_alpn(["http/1.1"])), &url).await;
         assert_eq!(server.identity().serial(), last_api.serial());
         assert_eq!(seen_as, last_web.serial());
     }
