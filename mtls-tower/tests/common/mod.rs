@@ -265,8 +265,14 @@ impl Log {
         }
     }
 
+    /// The next handshake that a server refused; clients log theirs too.
     pub async fn next_refusal(&mut self) -> Entry {
-        self.next("handshake refused").await
+        loop {
+            let entry = self.next("handshake refused").await;
+            if entry.get("mtls.side") == Some("server") {
+                return entry;
+            }
+        }
     }
 
     /// Everything so far at this level.
