@@ -24,10 +24,11 @@ use crate::identity::{SCHEME, SpiffeId, SpiffeIdError};
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpiffePattern {
-    // INVARIANT: `from_str` accepted the text. A segment with an asterisk is `*` or a last `**`, and `path_start` is
-    // where the trust domain ends.
+    // INVARIANT: `from_str` accepted the text. A segment with an asterisk is `*` or a last `**`, `path_start` is where the
+    // trust domain ends, and `literal_end` where the first asterisk stands, or the end.
     text: Arc<str>,
     path_start: usize,
+    literal_end: usize,
 }
 
 impl SpiffePattern {
@@ -40,6 +41,23 @@ impl SpiffePattern {
     /// Whether it stands for this ID. Does not allocate.
     #[must_use]
     pub fn matches(&self, id: &SpiffeId) -> bool {
+        let (literal, wild) = self
+            .text
+            .split_at_checked(self.literal_end)
+            .unwrap_or_default();
+        let Some(rest) = id.as_str().strip_prefix(literal) else {
+            return false;
+        };
+        // What is asked at each request. An ID has no empty segment, and an asterisk begins one.
+        match wild {
+            "" => rest.is_empty(),
+            ONE => !rest.is_empty() && !rest.as_bytes().contains(&b'/'),
+            TAIL => !rest.is_empty(),
+            _ => self.matches_by_segment(id),
+        }
+    }
+
+    fn matches_by_segment(&self, id: &SpiffeId) -> bool {
         if id.trust_domain_str() != self.trust_domain_str() {
             return false;
         }
@@ -84,6 +102,7 @@ impl FromStr for SpiffePattern {
         let pattern = Self {
             text: text.into(),
             path_start: text.len() - stand_in.path().len(),
+            literal_end: text.find('*').unwrap_or(text.len()),
         };
         if pattern.trust_domain_str().contains('*') {
             return Err(PatternError::WildcardTrustDomain {
@@ -235,6 +254,28 @@ mod tests {
             "spiffe://example.org/a/*",
             "spiffe://example.org/a"
         ));
+    }
+
+    #[test]
+    fn the_short_way_to_a_match_and_the_way_by_segments_agree() {
+        let paths = [
+            "", "/a", "/b", "/a/b", "/a/bb", "/aa/b", "/a/b/c", "/a/b/c/d", "/x/b", "/a/x",
+        ];
+        let ids: Vec<SpiffeId> = ["example.org", "example.or", "example.org.x"]
+            .iter()
+            .flat_map(|domain| paths.map(|path| format!("spiffe://{domain}{path}")))
+            .map(|id| id.parse().unwrap())
+            .collect();
+        for path in [
+            "/a", "/*", "/**", "/a/b", "/a/*", "/a/**", "/*/b", "/*/*", "/*/**", "/a/*/c",
+            "/a/b/**",
+        ] {
+            let pattern: SpiffePattern = format!("spiffe://example.org{path}").parse().unwrap();
+            for id in &ids {
+                let by_segment = pattern.matches_by_segment(id);
+                assert_eq!(pattern.matches(id), by_segment, "{path} {id}");
+            }
+        }
     }
 
     #[test]
