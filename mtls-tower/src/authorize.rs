@@ -237,6 +237,10 @@ fn facts<B>(request: &Request<B>, original: OriginalUri) -> RequestFacts<'_> {
 }
 
 /// The refusal of a request for a host that the identity of its connection does not answer for.
+#[cfg_attr(
+    not(feature = "server"),
+    expect(dead_code, reason = "only what is served has several identities")
+)]
 pub(crate) fn misdirected<B>(request: &Request<B>, client: &Client) -> Option<Denied> {
     let authority = request.uri().authority().map(|it| it.as_str().as_bytes());
     let hosts = request.headers().get_all(HOST);
