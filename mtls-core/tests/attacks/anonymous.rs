@@ -1,7 +1,6 @@
 //! Optional client certificates: who presents none is anonymous, and who presents a bad one is not.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use mtls_core::rustls::client::Resumption as ClientResumption;
 use mtls_core::rustls::server::StoresServerSessions;
@@ -146,29 +145,6 @@ fn who_presents_a_bad_certificate_is_refused_and_never_anonymous() {
             assert_eq!(met.client.unwrap_err().reason(), reason);
             assert!(met.peer.is_some());
         }
-    }
-}
-
-/// A store that lets everything in and shows it.
-#[derive(Debug, Default)]
-struct Glass(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
-
-impl StoresServerSessions for Glass {
-    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        self.0.lock().unwrap().insert(key, value);
-        true
-    }
-
-    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.0.lock().unwrap().get(key).cloned()
-    }
-
-    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.0.lock().unwrap().remove(key)
-    }
-
-    fn can_cache(&self) -> bool {
-        true
     }
 }
 

@@ -1,13 +1,14 @@
 //! Both ends of a handshake in memory, and the naive servers that the attacks succeed against.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mtls_core::rustls::client::Resumption as ClientResumption;
 use mtls_core::rustls::crypto::CryptoProvider;
 use mtls_core::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use mtls_core::rustls::server::WebPkiClientVerifier;
 use mtls_core::rustls::server::danger::ClientCertVerifier;
+use mtls_core::rustls::server::{StoresServerSessions, WebPkiClientVerifier};
 use mtls_core::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use mtls_core::rustls::version::{TLS12, TLS13};
 use mtls_core::rustls::{
@@ -237,4 +238,27 @@ pub(crate) fn outlive(not_after: Timestamp) {
 pub(crate) fn unix_now() -> UnixTime {
     let seconds = u64::try_from(Timestamp::now().as_unix()).unwrap();
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+}
+
+/// A store that lets everything in and shows it.
+#[derive(Debug, Default)]
+pub(crate) struct Glass(pub(crate) Mutex<HashMap<Vec<u8>, Vec<u8>>>);
+
+impl StoresServerSessions for Glass {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        self.0.lock().unwrap().insert(key, value);
+        true
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.lock().unwrap().get(key).cloned()
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.lock().unwrap().remove(key)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
+    }
 }

@@ -2,7 +2,6 @@
 //!
 //! Each test resumes against a naive server first, so that the hole is known to be there.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -346,29 +345,6 @@ fn a_session_of_one_server_is_worth_nothing_at_another_of_the_same_source() {
         let batch = foreign(version, &ca, &ca.issue("/batch"));
         meet(&open, &batch).full();
         meet(&strict, &batch).full();
-    }
-}
-
-/// A store that shows what is in it.
-#[derive(Debug, Default)]
-struct Glass(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
-
-impl StoresServerSessions for Glass {
-    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        self.0.lock().unwrap().insert(key, value);
-        true
-    }
-
-    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.0.lock().unwrap().get(key).cloned()
-    }
-
-    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.0.lock().unwrap().remove(key)
-    }
-
-    fn can_cache(&self) -> bool {
-        true
     }
 }
 
