@@ -1,6 +1,7 @@
 //! A refusal explains itself, ours and the server's.
 
 #![allow(
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
@@ -9,7 +10,9 @@
 
 mod common;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{ANY, H1, Server, by_name, client, source};
@@ -18,8 +21,8 @@ use mtls_core::rustls::crypto::aws_lc_rs;
 use mtls_core::testing::{Issued, LeafOptions, TestCa};
 use mtls_core::{ClientTls, Policy, Reason};
 use mtls_reqwest::{Client, Explanation, Retry, explain};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional, sink};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 async fn explained(http: &Client, url: &str) -> Explanation {
@@ -171,31 +174,73 @@ async fn a_server_that_does_not_authorize_us_is_understood_over_http2() {
     assert!(alerts > 0);
 }
 
-/// A request that is sent in the moment in which the alert arrives loses it: on several threads most do.
+/// A way to a server on which its last word is lost, while `loses` says so: whatever it sends once the client has answered its
+/// first flight (RFC 8446 §2). How often hyper loses it by itself is a matter of the machine.
 #[cfg(feature = "http2")]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lossy_way(to: SocketAddr, loses: Arc<AtomicBool>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut server = TcpStream::connect(to).await.unwrap();
+            if loses.load(Ordering::SeqCst) {
+                tokio::spawn(without_the_last_word(client, server));
+            } else {
+                tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+            }
+        }
+    });
+    addr
+}
+
+#[cfg(feature = "http2")]
+async fn without_the_last_word(mut client: TcpStream, mut server: TcpStream) {
+    let (mut up, mut down) = ([0; 16 * 1024], [0; 16 * 1024]);
+    let (mut answers, mut answered) = (false, 0);
+    // A ChangeCipherSpec is six bytes, and may come ahead of what the client says when it has read the flight.
+    while answered <= 6 {
+        tokio::select! {
+            read = server.read(&mut down) => {
+                let read = read.unwrap();
+                assert!(read > 0, "the server is gone before its client has answered");
+                client.write_all(&down[..read]).await.unwrap();
+                answers = true;
+            }
+            read = client.read(&mut up) => {
+                let read = read.unwrap();
+                server.write_all(&up[..read]).await.unwrap();
+                answered += if answers { read } else { 0 };
+            }
+        }
+    }
+    client.shutdown().await.unwrap();
+    // Until the client has gone too: closed with bytes unread, it would be a reset.
+    let _ = copy(&mut client, &mut sink()).await;
+}
+
+#[cfg(feature = "http2")]
+#[tokio::test]
 async fn an_alert_that_was_lost_over_http2_is_found_by_dialling() {
     let ca = TestCa::new("example.org");
     let policy = Policy::spiffe_id("spiffe://example.org/other").unwrap();
     let server = Server::letting_in(policy, &ca.issue("/orders"), &[&ca], common::H2).await;
     let (_publisher, http) = client(&ca);
-    let mut lost = 0;
-    for _ in 0..1000 {
-        let error = http.get(server.url("/")).send().await.unwrap_err();
-        if !matches!(explain(&error), Explanation::ClosedByPeer) {
-            continue;
-        }
+    let loses = Arc::new(AtomicBool::new(true));
+    let way = lossy_way(server.addr, Arc::clone(&loses)).await;
+    let url = format!("https://localhost:{}/", way.port());
+    for _ in 0..20 {
+        loses.store(true, Ordering::SeqCst);
+        let error = http.get(&url).send().await.unwrap_err();
+        let lost = explain(&error);
+        assert!(matches!(lost, Explanation::ClosedByPeer), "{error:?}");
+        loses.store(false, Ordering::SeqCst);
         let found = http.dial(error.url().unwrap()).await.unwrap_err();
         assert!(
             matches!(&found, Explanation::RefusedByPeer { alert } if alert.to_string() == "access_denied"),
             "{found:?}"
         );
-        lost += 1;
-        if lost == 20 {
-            return;
-        }
     }
-    panic!("{lost} alerts were lost: say less of it in the docs");
 }
 
 #[tokio::test]
