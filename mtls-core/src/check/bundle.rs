@@ -86,13 +86,13 @@ fn anchor(scene: &Scene<'_>, seen: &Seen, before: &[Seen], found: &mut Found) {
         found.add(Finding::new(CheckRule::BundleDuplicate, place(), text));
     }
     let other_key = |other: &&Seen| {
-        other.cert.subject_der == seen.cert.subject_der && other.cert.spki != seen.cert.spki
+        other.cert.subject == seen.cert.subject && other.cert.spki != seen.cert.spki
     };
     if let Some(other) = before.iter().find(other_key) {
         let text = format!("`{name}` has another key than block {} has", other.block);
         found.add(Finding::new(CheckRule::BundleSameName, place(), text));
     }
-    if is_public(&seen.cert.subject) {
+    if is_public(seen.cert.subject.text()) {
         let text = format!("`{name}` has the name of a public CA");
         found.add(Finding::new(CheckRule::BundlePublic, place(), text));
     }

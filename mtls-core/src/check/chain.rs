@@ -37,8 +37,8 @@ impl<'s> Path<'s> {
         let intermediates: Vec<_> = ordered.collect();
         let last = intermediates.last().unwrap_or(&leaf);
         let anchors = scene.bundle.iter();
-        let anchors = anchors
-            .filter(|anchor| anchor.cert.is_ca && anchor.cert.subject_der == last.cert.issuer_der);
+        let anchors =
+            anchors.filter(|anchor| anchor.cert.is_ca && anchor.cert.subject == last.cert.issuer);
         Self {
             leaf,
             intermediates,
@@ -78,7 +78,7 @@ fn follow<'s>(leaf: Option<&'s Seen>, all: &'s [Seen]) -> Vec<&'s Seen> {
     let mut path: Vec<&Seen> = leaf.into_iter().collect();
     while let Some(last) = path.last() {
         let next = all.iter().find(|seen| {
-            seen.cert.subject_der == last.cert.issuer_der
+            seen.cert.subject == last.cert.issuer
                 && !seen.cert.is_self_issued()
                 && !path.iter().any(|known| known.block == seen.block)
         });
@@ -190,7 +190,7 @@ fn reach(scene: &Scene<'_>, path: &Path<'_>, found: &mut Found) {
     let root = scene
         .chain
         .iter()
-        .find(|seen| seen.cert.is_self_issued() && seen.cert.subject_der == last.cert.issuer_der);
+        .find(|seen| seen.cert.is_self_issued() && seen.cert.subject == last.cert.issuer);
     let anchors: Vec<_> = scene.bundle.iter().map(Seen::name).take(LISTED).collect();
     let issuer = &last.cert.issuer;
     let finding = match root {
@@ -216,7 +216,7 @@ fn reach(scene: &Scene<'_>, path: &Path<'_>, found: &mut Found) {
 /// An intermediate may be an anchor itself.
 fn is_anchor(scene: &Scene<'_>, seen: &Seen) -> bool {
     let mut bundle = scene.bundle.iter();
-    bundle.any(|anchor| anchor.cert.is_ca && anchor.cert.subject_der == seen.cert.subject_der)
+    bundle.any(|anchor| anchor.cert.is_ca && anchor.cert.subject == seen.cert.subject)
 }
 
 /// As webpki builds paths.

@@ -64,7 +64,7 @@ impl Seen {
 
     /// The name of the leaf or the CA, for a sentence.
     pub(super) fn name(&self) -> &str {
-        &self.cert.subject
+        self.cert.subject.text()
     }
 }
 

@@ -150,10 +150,9 @@ fn development_ca(scene: &Scene<'_>, found: &mut Found) {
     let all = bundle.chain(scene.chain.iter().map(|seen| (seen, false)));
     // Whoever issued the leaf says most, and once is enough.
     for (seen, in_bundle) in all {
-        let names = std::iter::once(&seen.cert.subject)
-            .chain(std::iter::once(&seen.cert.issuer))
-            .chain(&seen.facts.organizations);
-        let Some(name) = names.into_iter().find(|name| is_of_development(name)) else {
+        let names = [seen.cert.subject.text(), seen.cert.issuer.text()].into_iter();
+        let mut names = names.chain(seen.facts.organizations.iter().map(String::as_str));
+        let Some(name) = names.find(|name| is_of_development(name)) else {
             continue;
         };
         let place = match in_bundle {

@@ -4,7 +4,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::{check, load, pieces};
 use crate::files;
-use crate::identity::certificate::{Certificate, UriName, printable};
+use crate::identity::certificate::{Certificate, UriName, printable, sha256};
 use crate::identity::profile;
 
 /// Bytes are read as a file in DER, and as a certificate that somebody presents.
@@ -38,21 +38,18 @@ fn says(certificate: &Certificate, bytes: &[u8]) {
     assert!(Certificate::parse(&longer).is_err(), "it has an end");
 
     let names = &certificate.names;
-    let presented = certificate.presented();
-    let mut texts = vec![&certificate.subject, &certificate.issuer, &presented.name];
-    texts.extend(&certificate.common_name);
-    texts.extend(names.dns.iter().chain(&names.emails));
+    let presented = certificate.presented(&sha256(&longer));
+    let (subject, issuer) = (&certificate.subject, &certificate.issuer);
+    let mut texts = vec![subject.text(), issuer.text(), &presented.name];
+    texts.extend(certificate.common_name.as_deref());
+    texts.extend(names.dns.iter().chain(&names.emails).map(String::as_str));
     for text in &texts {
         assert_eq!(printable(text), **text, "it could forge a log line");
     }
     // A name has a tag and a length.
     let count = names.uris.len() + names.dns.len() + names.ips.len() + names.emails.len();
     assert!(2 * count <= bytes.len());
-    let held = [
-        &certificate.spki,
-        &certificate.subject_der,
-        &certificate.issuer_der,
-    ];
+    let held = [certificate.spki.as_slice(), subject.der(), issuer.der()];
     assert!(held.iter().all(|part| part.len() < bytes.len()));
     let made = texts.iter().map(|text| text.len()).sum::<usize>() + presented.serial.len();
     check::bounded(made, bytes.len());

@@ -27,7 +27,7 @@ pub(super) fn credentials(found: &[CertificateDer<'static>], key: &PrivateKeyDer
     let parsed: Vec<_> = parsed.collect();
     for pair in parsed.windows(2) {
         if let [issued, issuer] = pair {
-            assert_eq!(issued.issuer_der, issuer.subject_der);
+            assert_eq!(issued.issuer, issuer.subject);
         }
     }
     if let Some(id) = credentials.spiffe_id() {

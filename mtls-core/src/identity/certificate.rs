@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::OnceLock;
 
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
@@ -19,20 +20,16 @@ use crate::verify::Presented;
 /// A certificate's contents, in our own terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Certificate {
-    pub(crate) subject: String,
-    pub(crate) issuer: String,
+    pub(crate) subject: Name,
+    pub(crate) issuer: Name,
     pub(crate) common_name: Option<String>,
     /// Whole bytes in lowercase hex, without leading zero bytes.
     pub(crate) serial: String,
     /// The same as bytes; empty for zero.
     pub(crate) serial_bytes: Vec<u8>,
     pub(crate) validity: Validity,
-    pub(crate) sha256: [u8; 32],
     /// DER of the SubjectPublicKeyInfo.
     pub(crate) spki: Vec<u8>,
-    /// DER of the subject and the issuer, which is how path building compares them.
-    pub(crate) subject_der: Vec<u8>,
-    pub(crate) issuer_der: Vec<u8>,
     /// RFC 5280 §4.2.1.2. A hint: nothing is trusted for it.
     pub(crate) subject_key_id: Option<Vec<u8>>,
     pub(crate) names: SubjectAltNames,
@@ -99,8 +96,8 @@ impl Certificate {
             .subject_alternative_name()
             .map_err(extension("subjectAltName"))?;
         Ok(Self {
-            subject: printable(&cert.subject().to_string()),
-            issuer: printable(&cert.issuer().to_string()),
+            subject: Name::read(cert.subject()),
+            issuer: Name::read(cert.issuer()),
             common_name: common_name(cert.subject()),
             serial: serial_hex(cert.raw_serial()),
             serial_bytes: magnitude(cert.raw_serial()).to_vec(),
@@ -108,10 +105,7 @@ impl Certificate {
                 not_before: Timestamp::from_unix(cert.validity().not_before.timestamp()),
                 not_after: Timestamp::from_unix(cert.validity().not_after.timestamp()),
             },
-            sha256: Sha256::digest(der.as_ref()).into(),
             spki: cert.public_key().raw.to_vec(),
-            subject_der: cert.subject().as_raw().to_vec(),
-            issuer_der: cert.issuer().as_raw().to_vec(),
             subject_key_id: subject_key_id(&cert),
             san_is_critical: names.as_ref().is_some_and(|san| san.critical),
             names: names.map_or_else(SubjectAltNames::default, |san| {
@@ -143,32 +137,29 @@ impl Certificate {
     }
 
     pub(crate) fn is_self_issued(&self) -> bool {
-        self.subject_der == self.issuer_der
+        self.subject == self.issuer
     }
 
-    /// What a log may say of it before anybody has verified it.
-    pub(crate) fn presented(&self) -> Presented {
+    /// What a log may say of it before anybody has verified it. The digest is its own.
+    pub(crate) fn presented(&self, sha256: &[u8; 32]) -> Presented {
         Presented {
             name: self.display_name(),
             serial: self.serial.clone(),
-            issuer: self.issuer.clone(),
-            sha256: hex(&self.sha256),
+            issuer: self.issuer.text().to_owned(),
+            sha256: hex(sha256),
         }
     }
 
     #[cfg(test)]
     pub(crate) fn empty(validity: Validity) -> Self {
         Self {
-            subject: String::new(),
-            issuer: String::new(),
+            subject: Name::default(),
+            issuer: Name::default(),
             common_name: None,
             serial: String::new(),
             serial_bytes: Vec::new(),
             validity,
-            sha256: [0; 32],
             spki: Vec::new(),
-            subject_der: Vec::new(),
-            issuer_der: Vec::new(),
             subject_key_id: None,
             names: SubjectAltNames::default(),
             is_ca: false,
@@ -179,7 +170,8 @@ impl Certificate {
         }
     }
 
-    fn display_name(&self) -> String {
+    /// What it is called in a log.
+    pub(crate) fn display_name(&self) -> String {
         let names = &self.names;
         let uris: Vec<_> = names.uris.iter().map(ToString::to_string).collect();
         if !uris.is_empty() {
@@ -189,7 +181,7 @@ impl Certificate {
         first
             .or_else(|| names.ips.first().map(ToString::to_string))
             .or_else(|| names.emails.first().cloned())
-            .unwrap_or_else(|| self.subject.clone())
+            .unwrap_or_else(|| self.subject.text().to_owned())
     }
 }
 
@@ -248,6 +240,61 @@ impl fmt::Display for UriName {
             Self::Undecodable => f.write_str("(undecodable URI)"),
         }
     }
+}
+
+/// A distinguished name: as path building compares it, and as text. The text is made when somebody asks: for most peers
+/// nobody ever does.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Name {
+    der: Vec<u8>,
+    text: OnceLock<String>,
+}
+
+impl Name {
+    fn read(name: &X509Name<'_>) -> Self {
+        Self {
+            der: name.as_raw().to_vec(),
+            text: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// For display; control characters are escaped.
+    pub(crate) fn text(&self) -> &str {
+        // What was read once is read again.
+        let read = || X509Name::from_der(&self.der).map(|(_, name)| printable(&name.to_string()));
+        self.text.get_or_init(|| read().unwrap_or_default())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_der(der: &[u8]) -> Self {
+        Self {
+            der: der.to_vec(),
+            text: OnceLock::new(),
+        }
+    }
+}
+
+/// RFC 5280 §7.1 has more to say of when two are the same; path building compares bytes.
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.der == other.der
+    }
+}
+
+impl Eq for Name {}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+pub(crate) fn sha256(der: &CertificateDer<'_>) -> [u8; 32] {
+    Sha256::digest(der.as_ref()).into()
 }
 
 /// Escapes what could forge a log line or a terminal sequence.

@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls_pki_types::CertificateDer;
 
-use super::certificate::{Certificate, SubjectAltNames, UriName, hex};
+use super::certificate::{Certificate, SubjectAltNames, UriName, hex, sha256};
 use super::mesh::KubernetesServiceAccount;
 use super::spiffe::SpiffeId;
 use super::time::{Timestamp, Validity};
+use crate::verify::Presented;
 
 /// Who a peer is: what its leaf certificate says, once a chain to a trust anchor has been verified.
 ///
@@ -19,11 +20,21 @@ use super::time::{Timestamp, Validity};
 #[derive(Clone, PartialEq, Eq)]
 pub struct PeerIdentity(Arc<Inner>);
 
-#[derive(PartialEq, Eq)]
 struct Inner {
     verified: Verified,
     kubernetes: Option<KubernetesServiceAccount>,
+    /// Made when somebody asks.
+    sha256: OnceLock<[u8; 32]>,
 }
+
+/// The rest follows from what was verified.
+impl PartialEq for Inner {
+    fn eq(&self, other: &Self) -> bool {
+        self.verified == other.verified
+    }
+}
+
+impl Eq for Inner {}
 
 /// What a verification came to.
 #[derive(PartialEq, Eq)]
@@ -57,6 +68,7 @@ impl PeerIdentity {
         Self(Arc::new(Inner {
             verified,
             kubernetes,
+            sha256: OnceLock::new(),
         }))
     }
 
@@ -129,13 +141,13 @@ impl PeerIdentity {
     /// The subject's distinguished name, for display; control characters are escaped.
     #[must_use]
     pub fn subject(&self) -> &str {
-        &self.0.verified.leaf.subject
+        self.0.verified.leaf.subject.text()
     }
 
     /// The issuer's distinguished name, for display; control characters are escaped.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.0.verified.leaf.issuer
+        self.0.verified.leaf.issuer.text()
     }
 
     /// The serial number as whole bytes in lowercase hex, without leading zero bytes: as openssl prints it, in lowercase.
@@ -165,7 +177,8 @@ impl PeerIdentity {
     /// SHA-256 of the leaf certificate's DER.
     #[must_use]
     pub fn sha256(&self) -> &[u8; 32] {
-        &self.0.verified.leaf.sha256
+        let of_leaf = || self.chain().first().map(sha256).unwrap_or_default();
+        self.0.sha256.get_or_init(of_leaf)
     }
 
     /// SHA-256 of the leaf certificate's DER, in lowercase hex.
@@ -199,6 +212,11 @@ impl PeerIdentity {
 
     pub(crate) fn certificate(&self) -> &Certificate {
         &self.0.verified.leaf
+    }
+
+    /// As a log names one whose key is yet to be proven.
+    pub(crate) fn presented(&self) -> Presented {
+        self.certificate().presented(self.sha256())
     }
 
     /// A peer with these names, for the rules' own tests; the rest of it is empty.

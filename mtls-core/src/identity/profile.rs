@@ -121,7 +121,7 @@ pub(crate) fn issuance_findings(leaf: &Certificate) -> Vec<IssuanceFinding> {
     let purpose = purposes
         .is_some_and(|purposes| !(purposes.client_auth && purposes.server_auth))
         .then_some(IssuanceFinding::OnePurpose);
-    let names = (leaf.subject_der == EMPTY_NAME && !leaf.san_is_critical)
+    let names = (leaf.subject.der() == EMPTY_NAME && !leaf.san_is_critical)
         .then_some(IssuanceFinding::SanNotCritical);
     usage.into_iter().chain(purpose).chain(names).collect()
 }
@@ -140,6 +140,7 @@ fn has_spiffe_scheme(uri: &str) -> bool {
 #[cfg(feature = "testing")]
 mod tests {
     use super::*;
+    use crate::identity::certificate::Name;
     use crate::testing::{LeafOptions, TestCa};
 
     fn found(options: LeafOptions) -> Vec<IssuanceFinding> {
@@ -169,7 +170,7 @@ mod tests {
         }
         let mut leaf =
             Certificate::parse(&TestCa::new("example.org").issue("/web").chain_der()[0]).unwrap();
-        leaf.subject_der = EMPTY_NAME.to_vec();
+        leaf.subject = Name::of_der(&EMPTY_NAME);
         assert_eq!(issuance_findings(&leaf), [IssuanceFinding::SanNotCritical]);
     }
 

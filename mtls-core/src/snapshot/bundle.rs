@@ -8,7 +8,7 @@ use rustls::DistinguishedName;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 
 use crate::error::{AnchorFault, LoadError};
-use crate::identity::certificate::Certificate;
+use crate::identity::certificate::{Certificate, sha256};
 use crate::identity::{Timestamp, TrustDomain, Validity};
 use crate::verify::ChainFault;
 
@@ -127,7 +127,7 @@ impl TrustBundle {
         let mut names: Vec<&[u8]> = self
             .anchors
             .iter()
-            .map(|anchor| anchor.facts.subject_der.as_slice())
+            .map(|anchor| anchor.facts.subject.der())
             .collect();
         names.sort_unstable();
         names.dedup();
@@ -148,6 +148,7 @@ impl TrustBundle {
 pub struct Anchor {
     der: CertificateDer<'static>,
     facts: Arc<Certificate>,
+    sha256: [u8; 32],
     validity: Validity,
 }
 
@@ -157,7 +158,7 @@ impl Anchor {
         now: Timestamp,
     ) -> Result<(Self, TrustAnchor<'static>), AnchorFault> {
         let facts = Certificate::parse(&der).map_err(|detail| AnchorFault::Malformed { detail })?;
-        let subject = facts.subject.clone();
+        let subject = facts.subject.text().to_owned();
         // rustls takes any certificate for an anchor: a leaf in the bundle could then issue identities.
         if !facts.is_ca {
             return Err(AnchorFault::NotCa { subject });
@@ -181,6 +182,7 @@ impl Anchor {
         let validity = facts.validity;
         Ok((
             Self {
+                sha256: sha256(&der),
                 der,
                 facts: Arc::new(facts),
                 validity,
@@ -198,7 +200,7 @@ impl Anchor {
     /// The subject's distinguished name, for display.
     #[must_use]
     pub fn subject(&self) -> &str {
-        &self.facts.subject
+        self.facts.subject.text()
     }
 
     /// The serial number in lowercase hex.
@@ -210,7 +212,7 @@ impl Anchor {
     /// SHA-256 of the certificate.
     #[must_use]
     pub fn sha256(&self) -> &[u8; 32] {
-        &self.facts.sha256
+        &self.sha256
     }
 
     /// When it is valid.

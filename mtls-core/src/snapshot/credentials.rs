@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 use super::story::LeafSummary;
 use super::trust::Trust;
 use crate::error::LoadError;
-use crate::identity::certificate::{Certificate, hex};
+use crate::identity::certificate::{Certificate, hex, sha256};
 use crate::identity::{IssuanceFinding, SpiffeId, Timestamp, Validity, profile};
-use crate::verify::{ChainError, ChainFault, Role};
+use crate::verify::{ChainError, ChainFault, Presented, Role};
 
 /// A chain and its private key as a source found them: nothing is verified yet.
 pub struct CredentialMaterial {
@@ -89,6 +89,7 @@ pub struct Credentials {
     certified: Arc<CertifiedKey>,
     resolver: Arc<SingleCertAndKey>,
     leaf: Certificate,
+    leaf_sha256: [u8; 32],
     intermediates: Vec<Certificate>,
     spiffe_id: Option<SpiffeId>,
 }
@@ -148,26 +149,27 @@ impl Credentials {
     fn ordered(leaf: Parsed, mut rest: Vec<Parsed>, key: Arc<dyn SigningKey>) -> Self {
         let mut chain = vec![leaf];
         while let Some((_, last)) = chain.last() {
-            let issuer = last.issuer_der.clone();
+            let issuer = last.issuer.clone();
             let next = rest
                 .iter()
-                .position(|(_, c)| c.subject_der == issuer && !c.is_self_issued());
+                .position(|(_, c)| c.subject == issuer && !c.is_self_issued());
             let Some(next) = next else { break };
             chain.push(rest.remove(next));
         }
         let ders = chain.iter().map(|(der, _)| der.clone()).collect();
-        let mut facts = chain.into_iter().map(|(_, facts)| facts);
+        let mut read = chain.into_iter();
         #[expect(
             clippy::expect_used,
             reason = "the chain begins with the leaf, a few lines above"
         )]
-        let leaf = facts.next().expect("a chain has a leaf");
+        let (leaf_der, leaf) = read.next().expect("a chain has a leaf");
         let certified = Arc::new(CertifiedKey::new(ders, key));
         Self {
             resolver: Arc::new(SingleCertAndKey::from(Arc::clone(&certified))),
             certified,
             spiffe_id: profile::spiffe_id(&leaf).ok().flatten(),
-            intermediates: facts.collect(),
+            intermediates: read.map(|(_, facts)| facts).collect(),
+            leaf_sha256: sha256(&leaf_der),
             leaf,
         }
     }
@@ -187,13 +189,13 @@ impl Credentials {
     /// The leaf's subject, for display.
     #[must_use]
     pub fn subject(&self) -> &str {
-        &self.leaf.subject
+        self.leaf.subject.text()
     }
 
     /// The leaf's issuer, for display.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.leaf.issuer
+        self.leaf.issuer.text()
     }
 
     /// The leaf's serial number in lowercase hex.
@@ -205,11 +207,15 @@ impl Credentials {
     /// SHA-256 of the leaf, in lowercase hex.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        hex(&self.leaf.sha256)
+        hex(&self.leaf_sha256)
     }
 
     pub(crate) fn leaf_summary(&self) -> LeafSummary {
-        LeafSummary::from(&self.leaf)
+        LeafSummary::of(&self.leaf, &self.leaf_sha256)
+    }
+
+    fn presented(&self) -> Presented {
+        self.leaf.presented(&self.leaf_sha256)
     }
 
     /// What our leaf lacks of what X509-SVID asks of issuers. It is served all the same: some peers mind, and most do not.
@@ -237,7 +243,7 @@ impl Credentials {
     /// Subject and validity of the leaf and of each intermediate.
     pub(crate) fn validities(&self) -> impl Iterator<Item = (&str, Validity)> {
         let all = std::iter::once(&self.leaf).chain(&self.intermediates);
-        all.map(|cert| (cert.subject.as_str(), cert.validity))
+        all.map(|cert| (cert.subject.text(), cert.validity))
     }
 
     /// Whether the chain would be accepted by a peer that has our trust.
@@ -269,7 +275,7 @@ impl Credentials {
             (None, None) => return Ok(()),
         };
         Err(ChainError {
-            presented: Box::new(self.leaf.presented()),
+            presented: Box::new(self.presented()),
             role: Role::Server,
             fault,
         })
@@ -291,7 +297,7 @@ type Parsed = (CertificateDer<'static>, Certificate);
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
-            .field("leaf", &self.leaf.presented())
+            .field("leaf", &self.presented())
             .field("validity", &self.leaf.validity)
             .field("chain", &self.chain().len())
             .finish_non_exhaustive()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::credentials::CredentialMaterial;
 use super::status::{Failure, Health, Part, Status};
 use crate::error::{Chained, LoadError};
-use crate::identity::certificate::{Certificate, hex};
+use crate::identity::certificate::{Certificate, hex, sha256};
 use crate::identity::{Timestamp, Validity};
 
 /// A leaf of ours, as an operator tells one from another.
@@ -21,11 +21,12 @@ pub struct LeafSummary {
     pub validity: Validity,
 }
 
-impl From<&Certificate> for LeafSummary {
-    fn from(leaf: &Certificate) -> Self {
+impl LeafSummary {
+    /// The digest is the leaf's own.
+    pub(super) fn of(leaf: &Certificate, sha256: &[u8; 32]) -> Self {
         Self {
             serial: leaf.serial.clone(),
-            fingerprint: hex(&leaf.sha256),
+            fingerprint: hex(sha256),
             validity: leaf.validity,
         }
     }
@@ -95,11 +96,14 @@ impl NotServed {
 impl CredentialMaterial {
     /// What seems to be the leaf: whether the key belongs to it nobody has looked.
     pub(crate) fn leaf_summary(&self) -> Option<LeafSummary> {
-        let parsed = self.certificates.iter().map(Certificate::parse);
-        let mut readable = parsed.filter_map(Result::ok).peekable();
-        let first = readable.peek().map(LeafSummary::from);
-        let leaf = readable.find(|certificate| !certificate.is_ca);
-        leaf.as_ref().map(LeafSummary::from).or(first)
+        let parsed = self
+            .certificates
+            .iter()
+            .filter_map(|der| Some((Certificate::parse(der).ok()?, der)));
+        let readable: Vec<_> = parsed.collect();
+        let leaf = readable.iter().find(|(certificate, _)| !certificate.is_ca);
+        let (leaf, der) = leaf.or(readable.first())?;
+        Some(LeafSummary::of(leaf, &sha256(der)))
     }
 }
 

@@ -215,7 +215,7 @@ impl ServerHandshake {
                 Progress::Presented(peer),
                 Some(rustls::Error::InvalidCertificate(CertificateError::BadSignature)),
             ) => HandshakeError::NoProofOfPossession {
-                presented: peer.identity().certificate().presented(),
+                presented: peer.identity().presented(),
                 role: Role::Client,
             },
             (_, Some(rustls::Error::NoCertificatesPresented)) => self.no_certificate(),

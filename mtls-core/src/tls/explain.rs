@@ -7,7 +7,7 @@ use rustls::{CertificateError, InvalidMessage};
 use rustls_pki_types::CertificateDer;
 
 use super::error::{Alert, HandshakeError, TlsFault};
-use crate::identity::certificate::Certificate;
+use crate::identity::certificate::{Certificate, sha256};
 use crate::verify::{ChainFault, Presented};
 
 /// What rustls found, in our terms.
@@ -110,8 +110,9 @@ pub(super) fn alert_for(error: &HandshakeError) -> rustls::Error {
 
 /// What a chain claims that nobody has proven; for a log.
 pub(super) fn presented(leaf: Option<&CertificateDer<'_>>) -> Presented {
-    match leaf.map(Certificate::parse) {
-        Some(Ok(certificate)) => certificate.presented(),
-        Some(Err(_)) | None => Presented::unreadable(leaf),
+    let read = leaf.and_then(|der| Some((Certificate::parse(der).ok()?, der)));
+    match read {
+        Some((certificate, der)) => certificate.presented(&sha256(der)),
+        None => Presented::unreadable(leaf),
     }
 }

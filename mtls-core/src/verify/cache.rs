@@ -181,14 +181,14 @@ impl VerifiedPeers {
         now: Timestamp,
         verify: impl Fn() -> Result<VerifiedPeer, ChainError>,
     ) -> Result<Arc<VerifiedPeer>, ChainError> {
-        let Some(leaf) = chain.first() else {
+        let Some((leaf, issuers)) = chain.split_first() else {
             return self.beside(verify);
         };
         let leaf = self.hasher.hash_one(leaf.as_ref());
         if let Some(known) = self.get(leaf, chain, role, now) {
             return Ok(known);
         }
-        let key = self.hash(chain, role);
+        let key = self.hash(leaf, issuers, role);
         let flight = Arc::clone(lock(&self.flights).entry(key).or_default());
         let landed = flight.get_or_init(|| {
             // Whoever came between the look above and this flight may have verified it.
@@ -219,10 +219,12 @@ impl VerifiedPeers {
         }
     }
 
-    fn hash(&self, chain: &[CertificateDer<'_>], role: Role) -> u64 {
+    /// Of a chain and a role, by the hash of its leaf.
+    fn hash(&self, leaf: u64, issuers: &[CertificateDer<'_>], role: Role) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         role.hash(&mut hasher);
-        for der in chain {
+        leaf.hash(&mut hasher);
+        for der in issuers {
             der.as_ref().hash(&mut hasher);
         }
         hasher.finish()

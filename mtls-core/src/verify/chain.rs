@@ -14,7 +14,7 @@ use super::error::{ChainError, ChainFault, Presented, Role};
 use super::fault;
 use super::issuers::Issuers;
 use super::revocation::RevocationLists;
-use crate::identity::certificate::Certificate;
+use crate::identity::certificate::{Certificate, sha256};
 use crate::identity::{PeerIdentity, Timestamp, Validity};
 use crate::snapshot::{Anchor, TrustBundle};
 
@@ -70,7 +70,7 @@ pub(crate) fn read<'c>(
 impl PresentedChain<'_> {
     pub(crate) fn refused(&self, role: Role, fault: ChainFault) -> ChainError {
         ChainError {
-            presented: Box::new(self.leaf.presented()),
+            presented: Box::new(self.leaf.presented(&sha256(self.leaf_der))),
             role,
             fault,
         }

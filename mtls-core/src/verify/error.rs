@@ -108,7 +108,7 @@ impl ChainError {
     /// Of a peer whose chain verified, and that is refused all the same.
     pub(crate) fn of(peer: &PeerIdentity, role: Role, fault: ChainFault) -> Self {
         Self {
-            presented: Box::new(peer.certificate().presented()),
+            presented: Box::new(peer.presented()),
             role,
             fault,
         }

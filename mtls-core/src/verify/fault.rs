@@ -93,7 +93,7 @@ struct Certificates<'a> {
 impl Certificates<'_> {
     fn subject_where(&self, matches: impl Fn(&Certificate) -> bool) -> String {
         if matches(self.leaf) {
-            return self.leaf.presented().name;
+            return self.leaf.display_name();
         }
         let mut parsed = self
             .intermediates
@@ -101,7 +101,7 @@ impl Certificates<'_> {
             .filter_map(|der| Certificate::parse(der).ok());
         parsed
             .find(matches)
-            .map_or_else(|| "(unknown)".into(), |cert| cert.subject)
+            .map_or_else(|| "(unknown)".into(), |cert| cert.subject.text().to_owned())
     }
 
     /// The issuer at which the chain as presented ends: the one that an operator has to find in the bundle. It stops at
@@ -114,18 +114,21 @@ impl Certificates<'_> {
             .collect();
         let mut last = self.leaf;
         for _ in 0..parsed.len() {
-            if bundle.subjects().any(|subject| subject == last.issuer) {
+            if bundle
+                .subjects()
+                .any(|subject| subject == last.issuer.text())
+            {
                 break;
             }
             match parsed
                 .iter()
-                .find(|c| c.subject_der == last.issuer_der && !c.is_self_issued())
+                .find(|c| c.subject == last.issuer && !c.is_self_issued())
             {
                 Some(next) => last = next,
                 None => break,
             }
         }
-        last.issuer.clone()
+        last.issuer.text().to_owned()
     }
 }
 

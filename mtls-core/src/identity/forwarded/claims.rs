@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls_pki_types::CertificateDer;
 
 use super::error::ForwardedError;
-use crate::identity::certificate::{Certificate, UriName, hex};
+use crate::identity::certificate::{Certificate, UriName, hex, sha256};
 use crate::identity::{PeerIdentity, SpiffeId, Timestamp, Validity, profile};
 
 /// Who a trusted proxy says its client is.
@@ -116,15 +116,15 @@ impl Claims {
                 limit: MAX_CHAIN,
             });
         }
-        let leaf = chain
+        let der = chain
             .first()
             .ok_or_else(|| malformed("there is none".into()))?;
-        let leaf = Certificate::parse(leaf).map_err(malformed)?;
+        let leaf = Certificate::parse(der).map_err(malformed)?;
         Ok(Self {
             spiffe_id: profile::spiffe_id(&leaf).map_err(profile_fault)?,
             dns_names: leaf.names.dns,
-            subject: Some(leaf.subject),
-            sha256: Some(leaf.sha256),
+            subject: Some(leaf.subject.text().to_owned()),
+            sha256: Some(sha256(der)),
             validity: Some(leaf.validity),
             chain,
         })

@@ -50,7 +50,7 @@ impl List {
         }
         let named = || {
             let names = issuers.iter().copied();
-            names.filter(|issuer| issuer.subject_der == self.contents.issuer_der)
+            names.filter(|issuer| issuer.subject.der() == self.contents.issuer_der)
         };
         let known = |mark: &&Mark| mark.issuer_der == self.contents.issuer_der;
         let mut earlier = keys.iter().filter(known);
@@ -80,7 +80,7 @@ impl List {
         issuer: &Certificate,
         algorithms: &WebPkiSupportedAlgorithms,
     ) -> bool {
-        self.contents.issuer_der == issuer.subject_der
+        self.contents.issuer_der == issuer.subject.der()
             && self.binding.bind_shown(issuer, algorithms)
     }
 

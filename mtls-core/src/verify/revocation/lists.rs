@@ -201,8 +201,8 @@ impl RevocationLists {
             return match self.settings.unknown {
                 UnknownRevocation::Allow => Ok(Timestamp::MAX),
                 UnknownRevocation::Deny => Err(ChainFault::RevocationUnknown {
-                    subject: subject.subject.clone(),
-                    issuer: issuer.subject.clone(),
+                    subject: subject.subject.text().to_owned(),
+                    issuer: issuer.subject.text().to_owned(),
                 }),
             };
         };
@@ -216,7 +216,7 @@ impl RevocationLists {
         // Asked before staleness: an old list does not say who is good, but whom it lists is not.
         if let Some(revoked) = entries.next() {
             return Err(ChainFault::Revoked {
-                subject: subject.subject.clone(),
+                subject: subject.subject.text().to_owned(),
                 serial: subject.serial.clone(),
                 since: revoked.since,
                 reason: revoked.reason,
@@ -225,7 +225,7 @@ impl RevocationLists {
         let until = newest.usable_until(self.settings.stale);
         if now > until {
             return Err(ChainFault::CrlStale {
-                issuer: issuer.subject.clone(),
+                issuer: issuer.subject.text().to_owned(),
                 next_update: newest.contents.next_update,
                 now,
             });
