@@ -1,5 +1,6 @@
 //! A layer that lets requests through by identity.
 
+use std::iter;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -243,8 +244,9 @@ fn facts<B>(request: &Request<B>, original: OriginalUri) -> RequestFacts<'_> {
 )]
 pub(crate) fn misdirected<B>(request: &Request<B>, client: &Client) -> Option<Denied> {
     let authority = request.uri().authority().map(|it| it.as_str().as_bytes());
-    let hosts = request.headers().get_all(HOST);
-    let hosts = hosts.iter().map(HeaderValue::as_bytes);
+    // Looked up only where somebody asks: most servers have one identity, which answers for any host.
+    let hosts = iter::once_with(|| request.headers().get_all(HOST)).flatten();
+    let hosts = hosts.map(HeaderValue::as_bytes);
     if client.answers_for(authority.into_iter().chain(hosts)) {
         return None;
     }

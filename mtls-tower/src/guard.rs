@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -85,9 +86,7 @@ impl<S> Layer<S> for GuardLayer {
     fn layer(&self, inner: S) -> Guard<S> {
         Guard {
             inner,
-            admission: self.admission.clone(),
-            lifeline: self.lifeline.clone(),
-            forwarded: self.forwarded.clone(),
+            by: Arc::new(self.clone()),
         }
     }
 }
@@ -96,9 +95,8 @@ impl<S> Layer<S> for GuardLayer {
 #[derive(Debug, Clone)]
 pub struct Guard<S> {
     inner: S,
-    admission: Admission,
-    lifeline: Lifeline,
-    forwarded: Forwarded,
+    // Shared: a server clones its service for each request.
+    by: Arc<GuardLayer>,
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Guard<S>
@@ -114,13 +112,18 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Guarded<S::Future> {
-        let client = self.admission.client();
-        let Err(why) = self.admission.check() else {
+        let GuardLayer {
+            admission,
+            lifeline,
+            forwarded,
+        } = &*self.by;
+        let client = admission.client();
+        let Err(why) = admission.check() else {
             if let Some(denied) = misdirected(&request, client) {
                 return Guarded::refused(refusal(&request, denied));
             }
             // Of an anonymous client no header is believed: there is no peer whose word could count.
-            if let Err(why) = forwarded::take(&self.forwarded, client.peer(), &mut request) {
+            if let Err(why) = forwarded::take(forwarded, client.peer(), &mut request) {
                 let audit = client.audit();
                 audit.record(|| audit::of(&request, client.into()).malformed(&why));
                 return Guarded::refused(forwarded::refusal(&request, why));
@@ -128,7 +131,7 @@ where
             introduce(client, request.extensions_mut());
             let closes = request.version() < Version::HTTP_2;
             let kind = Kind::Inner {
-                lifeline: closes.then(|| self.lifeline.clone()),
+                lifeline: closes.then(|| lifeline.clone()),
                 future: self.inner.call(request),
             };
             return Guarded { kind };
@@ -141,7 +144,7 @@ where
         );
         let audit = client.audit();
         audit.record(|| audit::of(&request, client.into()).lost(&why));
-        self.lifeline.lose(&why);
+        lifeline.lose(&why);
         let closes = request.version() < Version::HTTP_2;
         let denied = match client {
             Client::Peer(peer) => Denied::Lost {

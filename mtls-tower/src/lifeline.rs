@@ -173,11 +173,17 @@ impl Lifeline {
     }
 
     /// Fails when it is over. To be asked before any byte goes through: an atomic load or two, while nothing has changed.
+    #[inline]
     pub(crate) fn heed(&self) -> io::Result<()> {
         self.look();
         if self.stage() != OVER {
             return Ok(());
         }
+        self.end()
+    }
+
+    #[cold]
+    fn end(&self) -> io::Result<()> {
         self.lock()
             .cause()
             .map_or(Ok(()), |cause| Err(cause.into()))
@@ -190,10 +196,15 @@ impl Lifeline {
     }
 
     /// Brings the watch up to date, if anything has stirred.
+    #[inline]
     fn look(&self) {
-        if !self.0.alarm.is_rung() {
-            return;
+        if self.0.alarm.is_rung() {
+            self.look_closely();
         }
+    }
+
+    #[cold]
+    fn look_closely(&self) {
         let mut watch = self.lock();
         self.0.alarm.silence();
         let stage = watch.look();
