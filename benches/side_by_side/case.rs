@@ -1,7 +1,7 @@
 //! A case: two sides, and what should hold between them.
 
 use crate::instructions;
-use benches::measure::{Samples, Sides, WARM_UP, effort};
+use benches::measure::{Samples, Side, Sides, WARM_UP, effort};
 use benches::report::{Bar, Row};
 
 /// Something whose two sides are measured in turns.
@@ -10,6 +10,7 @@ pub(crate) struct Case {
     name: String,
     bar: Option<f64>,
     make: Box<dyn Fn(usize) -> Sides>,
+    floor: Option<Box<dyn Fn(usize) -> Side>>,
     counted: bool,
 }
 
@@ -26,6 +27,7 @@ impl Case {
             name: name.into(),
             bar: bar.into(),
             make: Box::new(make),
+            floor: None,
             counted: false,
         }
     }
@@ -33,6 +35,12 @@ impl Case {
     /// Instructions are counted too: for what is made in little time.
     pub(crate) fn counted(mut self) -> Self {
         self.counted = true;
+        self
+    }
+
+    /// With what nobody could take less than, by the same primitives.
+    pub(crate) fn floor(mut self, make: impl Fn(usize) -> Side + 'static) -> Self {
+        self.floor = Some(Box::new(make));
         self
     }
 
@@ -46,12 +54,16 @@ impl Case {
 
     pub(crate) fn measure(&self) -> Row {
         let rounds = effort(ROUNDS, 4);
-        let samples = Samples::of(&mut self.sides(rounds * RUNS), rounds, RUNS);
+        let runs = rounds * RUNS;
+        let mut floor = self.floor.as_ref().map(|make| make(runs + WARM_UP));
+        let samples = Samples::of(&mut self.sides(runs), floor.as_mut(), rounds, RUNS);
         let counted = self.counted.then(|| instructions::of(self.id)).flatten();
         Row::ratio(&self.name, &samples, self.bar.map_or(Bar::None, Bar::Ratio))
             .instructions(counted)
     }
 }
 
-const ROUNDS: usize = 40;
-const RUNS: usize = 5;
+const ROUNDS: usize = 20;
+
+/// So many in a row that what the other side has pushed out of the caches is soon forgotten, as it is in a server.
+const RUNS: usize = 20;

@@ -18,6 +18,7 @@ pub(crate) fn new_connections() -> Vec<Row> {
         &setting,
         "accepted, a byte each way",
         [Kind::OurListener, Kind::BareListener],
+        Some(Kind::FloorListener),
         Exchange::Byte,
         Bar::Ratio(0.80),
     );
@@ -25,6 +26,7 @@ pub(crate) fn new_connections() -> Vec<Row> {
         &setting,
         "served, one request each",
         [Kind::Ours, Kind::Bare],
+        None,
         Exchange::Request,
         Bar::None,
     ));
@@ -36,13 +38,15 @@ fn costs(
     setting: &Setting,
     name: &str,
     [ours, bare]: [Kind; 2],
+    floor: Option<Kind>,
     exchange: Exchange,
     bar: Bar,
 ) -> Vec<Row> {
     let runtime = Runtime::new().unwrap();
     let dir = setting.mount();
     let dial = Dial::bare(setting, "/web", "http/1.1");
-    let (ours, bare) = (Process::start(ours, &dir), Process::start(bare, &dir));
+    let start = |kind| Process::start(kind, &dir);
+    let (ours, bare, floor) = (start(ours), start(bare), floor.map(start));
     let row = |at_a_time: usize| {
         let connections = at_a_time.max(effort(400, 20));
         let cost = |server: &Process| {
@@ -57,10 +61,15 @@ fn costs(
             sleep(LAST_THINGS);
             (server.cpu() - before).as_secs_f64() * 1e6 / connections as f64
         };
-        for server in [&ours, &bare] {
+        for server in [&ours, &bare].into_iter().chain(&floor) {
             cost(server);
         }
-        let samples = Samples::in_turns(effort(20, 3), || cost(&ours), || cost(&bare));
+        let rounds = effort(20, 3);
+        let (of_ours, of_bare) = (|| cost(&ours), || cost(&bare));
+        let samples = match &floor {
+            None => Samples::in_turns(rounds, of_ours, of_bare),
+            Some(floor) => Samples::above_floor(rounds, of_ours, of_bare, || cost(floor)),
+        };
         let name = format!("new connections, {name}, {at_a_time} at a time: server's CPU");
         Row::pair(name, "µs", &samples, bar)
     };

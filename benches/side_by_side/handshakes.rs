@@ -20,7 +20,11 @@ pub(crate) fn cases() -> Vec<Case> {
 fn known_peers() -> Vec<Case> {
     let p256 = || Setting::new(KeyKind::EcdsaP256);
     let known = |id, name, bar, whose, setting: fn() -> Setting| {
-        Case::new(id, name, bar, move |_| known_peer(&setting(), whose)).counted()
+        let case = Case::new(id, name, bar, move |_| known_peer(&setting(), whose)).counted();
+        match whose {
+            Whose::Server => case.floor(move |_| floor(&setting())),
+            Whose::Client => case,
+        }
     };
     let server = Whose::Server;
     vec![
@@ -106,6 +110,7 @@ fn strangers() -> Vec<Case> {
             1.06,
             |runs| first_contacts(&Setting::new(KeyKind::EcdsaP256), runs),
         )
+        .floor(|runs| reading(&Setting::new(KeyKind::EcdsaP256), runs))
         .counted(),
         Case::new(
             "first-p256-leaf",
@@ -113,6 +118,7 @@ fn strangers() -> Vec<Case> {
             1.06,
             |runs| first_contacts(&Setting::new(KeyKind::EcdsaP256).below_the_root(), runs),
         )
+        .floor(|runs| reading(&Setting::new(KeyKind::EcdsaP256).below_the_root(), runs))
         .counted(),
     ]
 }
@@ -222,6 +228,12 @@ fn known_peer(setting: &Setting, whose: Whose) -> Sides {
     }
 }
 
+/// The server's part of a handshake that asks nothing about the peer's chain.
+fn floor(setting: &Setting) -> Side {
+    let client = setting.bare_client(&setting.issue("/web"), Tickets::None);
+    full(Whose::Server, client, setting.floor(Tickets::None))
+}
+
 fn full(whose: Whose, client: Client, server: Server) -> Side {
     Box::new(move |meter| {
         let kind = shake(meter, whose, &client, &server);
@@ -229,23 +241,34 @@ fn full(whose: Whose, client: Client, server: Server) -> Side {
     })
 }
 
-/// As many leaves as there will be runs.
 fn first_contacts(setting: &Setting, runs: usize) -> Sides {
-    let tickets = Tickets::None;
-    let clients: Vec<_> = (0..runs)
-        .map(|_| setting.bare_client(&setting.issue("/web"), tickets))
-        .collect();
-    let side = |server: Server| -> Side {
-        let mut clients = clients.clone().into_iter();
-        Box::new(move |meter| {
-            let client = clients.next().unwrap();
-            shake(meter, Whose::Server, &client, &server);
-        })
-    };
+    let clients = strange_clients(setting, runs);
     Sides {
-        ours: side(setting.ours(tickets)),
-        beside: side(setting.bare(tickets)),
+        ours: each_once(clients.clone(), setting.ours(Tickets::None)),
+        beside: each_once(clients, setting.bare(Tickets::None)),
     }
+}
+
+/// The least that tells who a stranger is.
+fn reading(setting: &Setting, runs: usize) -> Side {
+    let Server::Bare(config) = setting.bare(Tickets::None) else {
+        panic!("bare is bare")
+    };
+    each_once(strange_clients(setting, runs), Server::Reading(config))
+}
+
+/// As many leaves as there will be runs.
+fn strange_clients(setting: &Setting, runs: usize) -> Vec<Client> {
+    let client = |_| setting.bare_client(&setting.issue("/web"), Tickets::None);
+    (0..runs).map(client).collect()
+}
+
+fn each_once(clients: Vec<Client>, server: Server) -> Side {
+    let mut clients = clients.into_iter();
+    Box::new(move |meter| {
+        let client = clients.next().unwrap();
+        shake(meter, Whose::Server, &client, &server);
+    })
 }
 
 fn resumed(setting: &Setting, tickets: Tickets) -> Sides {

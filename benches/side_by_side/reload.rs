@@ -238,10 +238,11 @@ fn trust_change(peers: usize) -> [Row; 2] {
     let connections = effort(10_000, 200);
     let mut many = Live::of(peers, connections);
     let mut few = Live::of(peers, connections / 10);
-    let (many, few) = turns(effort(10, 3), || many.change(), || few.change());
-    let samples = |figure: fn(&Change) -> f64| Samples {
-        ours: many.iter().map(figure).collect(),
-        beside: few.iter().map(figure).collect(),
+    let (mut many, mut few) = (|| many.change(), || few.change());
+    let [many, few] = turns(effort(10, 3), [&mut many, &mut few]);
+    let samples = |figure: fn(&Change) -> f64| {
+        let of = |changes: &[Change]| changes.iter().map(figure).collect();
+        Samples::beside_each_other(of(&many), of(&few))
     };
     let (published, asked) = (samples(|it| it.published), samples(|it| it.asked));
     let name = format!("{connections} connections of {peers} peers beside a tenth, a new root:");

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use crate::case::Case;
 use benches::measure::{Samples, Side, Sides, Spread, effort};
 use benches::report::{Bar, Row};
-use benches::requests::{checked_request, peer, plain_request};
+use benches::requests::{checked_request, least_request, peer, plain_request};
 use mtls_core::{AccessPolicy, Effect, Fact, Rule};
 
 /// What a request costs beyond the insert of a `ConnectInfo`, which any server does.
@@ -14,13 +14,16 @@ pub(crate) fn request_path() -> Vec<Row> {
         ours: many(checked_request()),
         beside: many(plain_request()),
     };
-    let samples = Samples::of(&mut sides, effort(100, 10), 1);
+    let mut floor = many(least_request());
+    let samples = Samples::of(&mut sides, Some(&mut floor), effort(100, 10), 1);
     let each = |spread: Spread| spread.map(|nanos| nanos / f64::from(MANY));
-    let (beyond, plain) = (samples.beyond(), Spread::of(samples.beside));
+    let (beyond, least) = (samples.beyond(), samples.floor_beyond());
+    let plain = Spread::of(samples.beside);
     let name = "request: check, pattern policy and insert, beyond and beside a plain one";
     // The plain one tells how fast the machine was at that moment.
     let row = Row::figure(name, "ns", each(beyond), Bar::Most(150.0));
-    vec![row.beside(each(plain), beyond.map(|nanos| nanos / plain.median))]
+    let row = row.beside(each(plain), beyond.map(|nanos| nanos / plain.median));
+    vec![row.floor(least.map(each))]
 }
 
 /// The same for callgrind, each beside a plain request: it is none of ours, so a change of ours moves the ratio.
@@ -65,7 +68,7 @@ pub(crate) fn decisions() -> Vec<Row> {
             ours: decisions_of(rules),
             beside: decisions_of(10),
         };
-        let samples = Samples::of(&mut sides, effort(100, 10), 1);
+        let samples = Samples::of(&mut sides, None, effort(100, 10), 1);
         let each = |nanos: &Vec<f64>| Spread::of(nanos.iter().map(|nanos| nanos / f64::from(MANY)));
         let name = format!("policy: {rules} rules, beside 10");
         rows.push(

@@ -66,10 +66,8 @@ fn compared(
             into.push(window(leaf));
         }
     }
-    let samples = |of: usize| Samples {
-        ours: with.iter().map(|window| window[of]).collect(),
-        beside: without.iter().map(|window| window[of]).collect(),
-    };
+    let of_each = |windows: &[Window], of: usize| windows.iter().map(|window| window[of]).collect();
+    let samples = |of: usize| Samples::beside_each_other(of_each(&with, of), of_each(&without, of));
     let bar = bar.into().map_or(Bar::None, Bar::Ratio);
     [
         Row::pair(format!("{name}: median"), "ms", &samples(0), Bar::None),

@@ -182,17 +182,11 @@ fn compared(ours: &Side, other: &Side) -> Vec<Row> {
     let columns = COLUMNS.iter().enumerate();
     let mut rows: Vec<_> = columns
         .map(|(at, (column, unit, bar))| {
-            let samples = Samples {
-                ours: ours.column(at),
-                beside: other.column(at),
-            };
+            let samples = Samples::beside_each_other(ours.column(at), other.column(at));
             Row::pair(name(column), unit, &samples, *bar)
         })
         .collect();
-    let memory = Samples {
-        ours: vec![ours.memory],
-        beside: vec![other.memory],
-    };
+    let memory = Samples::beside_each_other(vec![ours.memory], vec![other.memory]);
     let with = format!("memory with {} idle connections", effort(1000, 64));
     rows.push(Row::pair(name(&with), "MiB", &memory, AHEAD));
     rows
@@ -205,10 +199,7 @@ fn beside_the_best(ours: &Side, others: &[Side]) -> Option<Row> {
         let rounds = one.iter().zip(other);
         rounds.map(|(one, other)| one.min(other)).collect()
     })?;
-    let samples = Samples {
-        ours: ours.column(REQUEST_CPU),
-        beside: best,
-    };
+    let samples = Samples::beside_each_other(ours.column(REQUEST_CPU), best);
     let name = "in process beside the best of these, a request: CPU";
     Some(Row::pair(name, "µs", &samples, Bar::Ratio(0.6)))
 }

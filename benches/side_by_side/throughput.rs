@@ -34,6 +34,8 @@ struct Usage {
     /// By instructions: few, which is taken off for the start of the process, and many.
     few: u64,
     many: [u64; 2],
+    /// Who has to do no more than that.
+    floor: Option<Kind>,
 }
 
 const USAGES: [Usage; 3] = [
@@ -51,6 +53,7 @@ const USAGES: [Usage; 3] = [
         often: [2000, 50],
         few: 500,
         many: [5500, 700],
+        floor: Some(Kind::Telling),
     },
     Usage {
         name: "a large body to the client",
@@ -60,6 +63,7 @@ const USAGES: [Usage; 3] = [
         often: [1024, 8],
         few: 8,
         many: [264, 24],
+        floor: None,
     },
     Usage {
         name: "a large body to the server",
@@ -69,6 +73,7 @@ const USAGES: [Usage; 3] = [
         often: [1024, 8],
         few: 8,
         many: [264, 24],
+        floor: None,
     },
 ];
 
@@ -142,7 +147,11 @@ impl Bench {
             let beyond = total(kind, many) - total(kind, usage.few);
             beyond / (many - usage.few) as f64 / 1e3
         };
-        Samples::in_turns(effort(2, 1), || each(Kind::Ours), || each(Kind::Bare))
+        let (ours, bare, rounds) = (|| each(Kind::Ours), || each(Kind::Bare), effort(2, 1));
+        match usage.floor {
+            None => Samples::in_turns(rounds, ours, bare),
+            Some(floor) => Samples::above_floor(rounds, ours, bare, || each(floor)),
+        }
     }
 
     fn connect(&self, server: &Process) -> Open {

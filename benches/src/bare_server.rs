@@ -17,9 +17,11 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use mtls_core::rustls::crypto::CryptoProvider;
 use mtls_core::rustls::crypto::aws_lc_rs::default_provider;
 use mtls_core::rustls::pki_types::pem::PemObject;
 use mtls_core::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use mtls_core::rustls::server::danger::ClientCertVerifier;
 use mtls_core::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use mtls_core::rustls::{RootCertStore, ServerConfig, version};
 use socket2::{SockRef, TcpKeepalive};
@@ -29,6 +31,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use crate::floor::ProofAlone;
 
 /// Serves until `shutdown`, and then what has begun.
 pub async fn serve<A, F, B>(
@@ -156,6 +160,21 @@ pub fn config(dir: &Path) -> Arc<ServerConfig> {
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .build()
             .unwrap();
+    config_with(dir, provider, verifier)
+}
+
+/// The same, with a verifier that costs nothing.
+pub fn floor(dir: &Path) -> Arc<ServerConfig> {
+    let provider = Arc::new(default_provider());
+    let verifier = Arc::new(ProofAlone(Arc::clone(&provider)));
+    config_with(dir, provider, verifier)
+}
+
+fn config_with(
+    dir: &Path,
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> Arc<ServerConfig> {
     let chain = CertificateDer::pem_file_iter(dir.join("tls.crt")).unwrap();
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13])

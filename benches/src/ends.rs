@@ -3,12 +3,14 @@
 //! The bare ones are what a careful engineer writes by hand: one config made at the start, TLS 1.3, client certificates
 //! required and verified by rustls' own verifier with its lists. They know that their peer is good, not who it is.
 
+use std::hint::black_box;
 use std::io;
 use std::sync::Arc;
 
 use mtls_core::rustls::client::Resumption as ClientResumption;
 use mtls_core::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use mtls_core::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName};
+use mtls_core::rustls::server::danger::ClientCertVerifier;
 use mtls_core::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use mtls_core::rustls::{
     ClientConfig, ClientConnection, ClientHandshake, HandshakeKind, RootCertStore, ServerConfig,
@@ -19,6 +21,7 @@ use mtls_core::{
     ClientTls, CredentialSource, PeerInfo, Policy, Publisher, Resumption, ServerTls, TrustMaterial,
 };
 
+use crate::floor::{ProofAlone, read_name};
 use crate::measure::Meter;
 
 /// Whose CPU counts.
@@ -31,6 +34,8 @@ pub enum Whose {
 #[derive(Clone)]
 pub enum Server {
     Bare(Arc<ServerConfig>),
+    /// A bare one that looks at who its client was.
+    Reading(Arc<ServerConfig>),
     Ours(ServerTls),
 }
 
@@ -140,13 +145,23 @@ impl Setting {
     }
 
     pub fn bare(&self, tickets: Tickets) -> Server {
-        let provider = Arc::clone(&self.provider);
         let roots = Arc::new(self.roots());
         let verifier =
             WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&self.provider))
                 .with_crls(self.lists.iter().cloned())
                 .build()
                 .unwrap();
+        self.server(tickets, verifier)
+    }
+
+    /// The bare one, with a verifier that costs nothing.
+    pub fn floor(&self, tickets: Tickets) -> Server {
+        let verifier = ProofAlone(Arc::clone(&self.provider));
+        self.server(tickets, Arc::new(verifier))
+    }
+
+    fn server(&self, tickets: Tickets, verifier: Arc<dyn ClientCertVerifier>) -> Server {
+        let provider = Arc::clone(&self.provider);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&version::TLS13])
             .unwrap()
@@ -263,19 +278,21 @@ impl Turns<'_> {
 struct ServerEnd {
     tls: ServerConnection,
     ours: Option<ServerHandshake>,
+    reads: bool,
 }
 
 impl ServerEnd {
     fn begin(server: &Server) -> Self {
         let (config, ours) = match server {
-            Server::Bare(config) => (Arc::clone(config), None),
+            Server::Bare(config) | Server::Reading(config) => (Arc::clone(config), None),
             Server::Ours(server) => {
                 let handshake = server.handshake();
                 (handshake.config(), Some(handshake))
             }
         };
         let tls = ServerConnection::new(config).unwrap();
-        Self { tls, ours }
+        let reads = matches!(server, Server::Reading(_));
+        Self { tls, ours, reads }
     }
 
     fn read(&mut self, mut bytes: &[u8]) {
@@ -286,6 +303,12 @@ impl ServerEnd {
     }
 
     fn established(&self) -> Option<PeerInfo> {
+        if self.reads {
+            let [leaf, ..] = self.tls.peer_certificates().unwrap() else {
+                panic!("a client has a chain")
+            };
+            black_box(read_name(leaf).unwrap());
+        }
         let ours = self.ours.as_ref()?;
         Some(ours.established(&self.tls).unwrap())
     }

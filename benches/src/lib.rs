@@ -19,6 +19,7 @@
 pub mod answers;
 pub mod bare_server;
 pub mod ends;
+pub mod floor;
 pub mod load;
 pub mod measure;
 pub mod report;

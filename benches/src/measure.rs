@@ -61,56 +61,98 @@ pub struct Sides {
 pub struct Samples {
     pub ours: Vec<f64>,
     pub beside: Vec<f64>,
+    /// What nobody could take less than, where that was measured.
+    pub floor: Vec<f64>,
 }
 
 impl Samples {
-    /// Takes the sides in turns, and the other one first every second time, so that a slow moment meets both.
-    pub fn of(sides: &mut Sides, rounds: usize, runs: usize) -> Self {
-        for side in [&mut sides.ours, &mut sides.beside] {
-            warm_up(side);
-        }
+    /// Takes the sides in turns, each of them first as often as the others, so that a slow moment meets all.
+    pub fn of(sides: &mut Sides, floor: Option<&mut Side>, rounds: usize, runs: usize) -> Self {
         let (ours, beside) = (&mut sides.ours, &mut sides.beside);
-        Self::in_turns(rounds, || mean(ours, runs), || mean(beside, runs))
+        warm_up(ours);
+        warm_up(beside);
+        let (ours, beside) = (|| mean(ours, runs), || mean(beside, runs));
+        match floor {
+            None => Self::in_turns(rounds, ours, beside),
+            Some(floor) => {
+                warm_up(floor);
+                Self::above_floor(rounds, ours, beside, || mean(floor, runs))
+            }
+        }
     }
 
     /// Two figures, taken in turns; each call gives one sample of a side.
-    pub fn in_turns(rounds: usize, ours: impl FnMut() -> f64, beside: impl FnMut() -> f64) -> Self {
-        let (ours, beside) = turns(rounds, ours, beside);
-        Self { ours, beside }
+    pub fn in_turns(
+        rounds: usize,
+        mut ours: impl FnMut() -> f64,
+        mut beside: impl FnMut() -> f64,
+    ) -> Self {
+        let [ours, beside] = turns(rounds, [&mut ours, &mut beside]);
+        Self::beside_each_other(ours, beside)
+    }
+
+    /// The same, and what nobody could take less than.
+    pub fn above_floor(
+        rounds: usize,
+        mut ours: impl FnMut() -> f64,
+        mut beside: impl FnMut() -> f64,
+        mut floor: impl FnMut() -> f64,
+    ) -> Self {
+        let [ours, beside, floor] = turns(rounds, [&mut ours, &mut beside, &mut floor]);
+        Self {
+            ours,
+            beside,
+            floor,
+        }
+    }
+
+    /// What was taken already.
+    pub fn beside_each_other(ours: Vec<f64>, beside: Vec<f64>) -> Self {
+        let floor = Vec::new();
+        Self {
+            ours,
+            beside,
+            floor,
+        }
     }
 
     /// Ours by the other, round by round.
     pub fn ratio(&self) -> Spread {
-        Spread::of(self.pairs().map(|(ours, beside)| ours / beside))
+        Spread::of(pairs(&self.ours, &self.beside).map(|(ours, beside)| ours / beside))
+    }
+
+    /// The floor by the other, if there is one.
+    pub fn floor(&self) -> Option<Spread> {
+        let of = || pairs(&self.floor, &self.beside).map(|(floor, beside)| floor / beside);
+        (!self.floor.is_empty()).then(|| Spread::of(of()))
     }
 
     /// What ours takes beyond the other, round by round.
     pub fn beyond(&self) -> Spread {
-        Spread::of(self.pairs().map(|(ours, beside)| ours - beside))
+        Spread::of(pairs(&self.ours, &self.beside).map(|(ours, beside)| ours - beside))
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (f64, f64)> {
-        self.ours.iter().copied().zip(self.beside.iter().copied())
+    /// What the floor takes beyond the other, if there is one.
+    pub fn floor_beyond(&self) -> Option<Spread> {
+        let of = || pairs(&self.floor, &self.beside).map(|(floor, beside)| floor - beside);
+        (!self.floor.is_empty()).then(|| Spread::of(of()))
     }
 }
 
-/// One after the other, and the other one first every second time.
-pub fn turns<T>(
-    rounds: usize,
-    mut ours: impl FnMut() -> T,
-    mut beside: impl FnMut() -> T,
-) -> (Vec<T>, Vec<T>) {
-    let (mut of_ours, mut of_beside) = (Vec::new(), Vec::new());
+fn pairs(one: &[f64], other: &[f64]) -> impl Iterator<Item = (f64, f64)> {
+    one.iter().copied().zip(other.iter().copied())
+}
+
+/// One after the other, and each of them first as often as the others.
+pub fn turns<T, const N: usize>(rounds: usize, sides: [&mut dyn FnMut() -> T; N]) -> [Vec<T>; N] {
+    let mut taken = std::array::from_fn(|_| Vec::new());
     for round in 0..rounds {
-        if round % 2 == 0 {
-            of_ours.push(ours());
-            of_beside.push(beside());
-        } else {
-            of_beside.push(beside());
-            of_ours.push(ours());
+        for at in 0..N {
+            let side = (round + at) % N;
+            taken[side].push(sides[side]());
         }
     }
-    (of_ours, of_beside)
+    taken
 }
 
 pub fn warm_up(side: &mut Side) {

@@ -96,4 +96,5 @@ pub fn directory() -> PathBuf {
 const EXPLAINED: &str = "Both sides of a row were measured in turns in one run. Time is CPU time of the thread or the
 processes that did the work, unless the case says otherwise. The ratio is the median over rounds, its spread what eight of
 ten rounds lie between; for a row without a ratio the spread is that of ours. Instructions are the ratio of instructions
-under callgrind. A bar is at most that much, unless it says ≥.";
+under callgrind. A bar is at most that much, unless it says ≥. A floor was measured in the same turns: what is left when
+everything that could be saved is left out; who misses a bar and stands within 5 % of the floor has nothing left to save.";

@@ -2,6 +2,8 @@
 
 use std::hint::black_box;
 use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
 
 use http::Request;
 use mtls_core::testing::TestCa;
@@ -25,7 +27,25 @@ pub fn plain_request() -> impl FnMut() -> Request<()> {
     }
 }
 
-/// The same; and its peer is still let in, has the right to ask, and is in it.
+/// With the least that tells a handler whose request it is.
+pub fn least_request() -> impl FnMut() -> Request<()> {
+    let mut plain = plain_request();
+    move || {
+        let mut request = plain();
+        tell(&mut request);
+        request
+    }
+}
+
+/// A look at the clock, since nobody may ask for ever, and the insert of something shared. Nothing is decided.
+pub fn tell<B>(request: &mut Request<B>) {
+    static PEER: LazyLock<Arc<String>> =
+        LazyLock::new(|| Arc::new("spiffe://example.org/ns/shop/sa/web".to_owned()));
+    assert!(black_box(SystemTime::now()) > SystemTime::UNIX_EPOCH);
+    request.extensions_mut().insert(Arc::clone(&PEER));
+}
+
+/// A plain one whose peer is still let in, has the right to ask, and is in it.
 pub fn checked_request() -> impl FnMut() -> Request<()> {
     let peer = peer();
     let policy = Policy::pattern("spiffe://example.org/ns/shop/sa/*").unwrap();

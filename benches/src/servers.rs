@@ -1,14 +1,19 @@
 //! Servers to connect to: in this process on threads of their own, or in a process of their own, whose CPU counts apart.
 
+use std::convert::Infallible;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::get;
+use http::Request;
+use hyper::body::Incoming;
+use mtls_core::rustls::ServerConfig;
 use mtls_core::testing::MountedDir;
 use mtls_core::{CredentialFiles, CredentialSource, Policy, Resumption, ServerTls};
 use mtls_tower::MtlsListener;
@@ -18,8 +23,9 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tower::service_fn;
 
-use crate::answers::{HELLO, answer};
+use crate::answers::{Answer, HELLO, answer};
 use crate::ends::{Server, Setting, Tickets};
+use crate::requests::tell;
 use crate::{bare_server, system};
 
 /// What a process serves.
@@ -29,10 +35,14 @@ pub enum Kind {
     Ours,
     /// `bare_server::serve`.
     Bare,
+    /// The same, and each request is told whose it is.
+    Telling,
     /// `MtlsListener`, and a byte for a byte.
     OurListener,
     /// `bare_server::accept_loop`, and a byte for a byte.
     BareListener,
+    /// The same with a verifier that costs nothing.
+    FloorListener,
     /// `mtls_axum::serve`: a handler that says who asks.
     Axum,
     /// `axum::serve` in plaintext: the same by the word of a proxy in front.
@@ -40,11 +50,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [(&str, Self); 6] = [
+    const ALL: [(&str, Self); 8] = [
         ("ours", Self::Ours),
         ("bare", Self::Bare),
+        ("telling", Self::Telling),
         ("our-listener", Self::OurListener),
         ("bare-listener", Self::BareListener),
+        ("floor-listener", Self::FloorListener),
         ("axum", Self::Axum),
         ("plaintext", Self::Plaintext),
     ];
@@ -162,12 +174,14 @@ fn serve(kind: Kind, dir: &Path) -> Box<dyn FnOnce(TcpListener) -> Serving> {
                     let config = bare_server::config(&dir);
                     bare_server::serve(listener, config, answer, std::future::pending()).await;
                 }
-                Kind::OurListener => our_listener(listener, tls(&dir).await).await,
-                Kind::BareListener => {
+                Kind::Telling => {
                     let config = bare_server::config(&dir);
                     let never = std::future::pending();
-                    bare_server::accept_loop(listener, config, never, |tls, _| echo(tls)).await;
+                    bare_server::serve(listener, config, told_and_answered, never).await;
                 }
+                Kind::OurListener => our_listener(listener, tls(&dir).await).await,
+                Kind::BareListener => bytes(listener, bare_server::config(&dir)).await,
+                Kind::FloorListener => bytes(listener, bare_server::floor(&dir)).await,
                 Kind::Axum => {
                     let app = Router::new().route("/", get(whoami));
                     let serve = mtls_axum::serve(listener, tls(&dir).await, app);
@@ -180,6 +194,11 @@ fn serve(kind: Kind, dir: &Path) -> Box<dyn FnOnce(TcpListener) -> Serving> {
             }
         })
     })
+}
+
+async fn told_and_answered(mut request: Request<Incoming>) -> Result<Answer, Infallible> {
+    tell(&mut request);
+    answer(request).await
 }
 
 async fn tls(dir: &Path) -> ServerTls {
@@ -203,6 +222,11 @@ async fn our_listener(listener: TcpListener, tls: ServerTls) {
             Some(()) = async { connections.join_next().await.map(drop) } => {}
         }
     }
+}
+
+async fn bytes(listener: TcpListener, config: Arc<ServerConfig>) {
+    let never = std::future::pending();
+    bare_server::accept_loop(listener, config, never, |tls, _| echo(tls)).await;
 }
 
 /// A byte for a byte, and then the end.

@@ -42,7 +42,7 @@ fn plot(row: &Row) -> String {
     };
     let colour = match row.verdict() {
         None => "#555",
-        Some(Verdict::Yes) => "#2a7d3f",
+        Some(Verdict::Yes | Verdict::AtFloor) => "#2a7d3f",
         Some(Verdict::YesWithinSpread | Verdict::NoWithinSpread) => "#b07a00",
         Some(Verdict::No) => "#b3261e",
     };

@@ -37,6 +37,8 @@ pub struct Row {
     pub(super) ratio: Option<Spread>,
     pub(super) bar: Bar,
     instructions: Option<f64>,
+    /// What the bar is on, of a side that nobody could be below.
+    floor: Option<f64>,
 }
 
 /// Whether a bar holds.
@@ -44,19 +46,21 @@ pub struct Row {
 pub(super) enum Verdict {
     Yes,
     YesWithinSpread,
+    AtFloor,
     NoWithinSpread,
     No,
 }
 
 impl Verdict {
     pub(super) fn held(self) -> bool {
-        matches!(self, Self::Yes | Self::YesWithinSpread)
+        matches!(self, Self::Yes | Self::YesWithinSpread | Self::AtFloor)
     }
 
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Yes => "yes",
             Self::YesWithinSpread => "yes, within its spread",
+            Self::AtFloor => "no, but within 5 % of the floor",
             Self::NoWithinSpread => "no, within its spread",
             Self::No => "no",
         }
@@ -67,7 +71,9 @@ impl Row {
     pub fn ratio(case: &str, samples: &Samples, bar: Bar) -> Self {
         let micros = |nanos: &Vec<f64>| Spread::of(nanos.iter().map(|nanos| nanos / 1e3));
         let ours = micros(&samples.ours);
-        Self::figure(case, "µs", ours, bar).beside(micros(&samples.beside), samples.ratio())
+        Self::figure(case, "µs", ours, bar)
+            .beside(micros(&samples.beside), samples.ratio())
+            .floor(samples.floor())
     }
 
     /// Two figures of another kind, taken in turns.
@@ -75,6 +81,7 @@ impl Row {
         let of = |samples: &[f64]| Spread::of(samples.iter().copied());
         Self::figure(case, unit, of(&samples.ours), bar)
             .beside(of(&samples.beside), samples.ratio())
+            .floor(samples.floor())
     }
 
     /// A figure beside nothing.
@@ -86,6 +93,7 @@ impl Row {
             beside: None,
             ratio: None,
             instructions: None,
+            floor: None,
             bar,
         }
     }
@@ -106,23 +114,31 @@ impl Row {
         self
     }
 
+    /// Of the kind that the bar is on: a ratio, or a figure in the row's unit.
+    pub fn floor(mut self, floor: Option<Spread>) -> Self {
+        self.floor = floor.map(|floor| floor.median);
+        self
+    }
+
     /// What the row is about: the ratio, or ours where there is none.
     pub(super) fn spread(&self) -> Spread {
         self.ratio.unwrap_or(self.ours)
     }
 
     pub(super) fn verdict(&self) -> Option<Verdict> {
-        let (found, bar) = match (self.bar, self.ratio) {
+        let (found, bar, floor) = match (self.bar, self.ratio) {
             (Bar::None, _) | (Bar::Ratio(_) | Bar::RatioAtLeast(_), None) => return None,
-            (Bar::Most(bar), _) => (self.ours, bar),
-            (Bar::Ratio(bar), Some(ratio)) => (ratio, bar),
+            (Bar::Most(bar), _) => (self.ours, bar, self.floor),
+            (Bar::Ratio(bar), Some(ratio)) => (ratio, bar, self.floor),
             // So that the greater is the worse there too.
-            (Bar::RatioAtLeast(bar), Some(ratio)) => (ratio.negated(), -bar),
+            (Bar::RatioAtLeast(bar), Some(ratio)) => (ratio.negated(), -bar, None),
         };
+        let at_floor = floor.is_some_and(|floor| found.median <= floor * AT_FLOOR);
         Some(
             match (found.median <= bar, found.low <= bar, found.high <= bar) {
                 (true, _, true) => Verdict::Yes,
                 (true, _, false) => Verdict::YesWithinSpread,
+                (false, ..) if at_floor => Verdict::AtFloor,
                 (false, true, _) => Verdict::NoWithinSpread,
                 (false, false, _) => Verdict::No,
             },
@@ -153,6 +169,7 @@ impl Row {
                 Bar::RatioAtLeast(bar) => format!("≥ {bar}"),
                 Bar::Most(bar) => format!("{bar} {}", self.unit),
             },
+            self.floor.map(figure).unwrap_or_default(),
             self.verdict()
                 .map(|verdict| verdict.words().to_owned())
                 .unwrap_or_default(),
@@ -177,6 +194,7 @@ impl Row {
             or_none(self.beside),
             ratio,
             or_none(self.instructions),
+            or_none(self.floor),
             kind.to_owned(),
             bar.to_string(),
         ]
@@ -204,6 +222,7 @@ impl Row {
             beside: number(3),
             ratio: spread(4),
             instructions: number(7),
+            floor: number(8),
             bar: match *kind {
                 "ratio" => Bar::Ratio(bar),
                 "ratio-at-least" => Bar::RatioAtLeast(bar),
@@ -214,7 +233,7 @@ impl Row {
     }
 }
 
-pub(super) type Cells = [String; 8];
+pub(super) type Cells = [String; 9];
 
 fn figure(value: f64) -> String {
     match value.abs() {
@@ -227,6 +246,9 @@ fn figure(value: f64) -> String {
 }
 
 const NONE: &str = "-";
+
+/// How far above its floor a figure may stand.
+const AT_FLOOR: f64 = 1.05;
 
 #[cfg(test)]
 mod tests {
@@ -251,10 +273,12 @@ mod tests {
             ours: 1.0,
             beside: 2.0,
         }));
+        let above_floor = row(Bar::Ratio(0.5)).floor(Some(Spread::one(0.6)));
         for row in [
             figure,
             left_out,
             counted,
+            above_floor,
             row(Bar::None),
             row(Bar::RatioAtLeast(2.0)),
         ] {
@@ -281,5 +305,15 @@ mod tests {
             assert_eq!(row(bar).verdict(), Some(verdict), "{bar:?}");
         }
         assert_eq!(row(Bar::None).verdict(), None);
+    }
+
+    #[test]
+    fn what_is_at_its_floor_has_done_what_can_be_done() {
+        let verdict = |bar, floor| row(bar).floor(Some(Spread::one(floor))).verdict();
+        assert_eq!(verdict(Bar::Ratio(0.5), 0.67), Some(Verdict::AtFloor));
+        assert_eq!(verdict(Bar::Ratio(0.5), 0.66), Some(Verdict::No));
+        assert_eq!(verdict(Bar::Ratio(0.8), 0.5), Some(Verdict::Yes));
+        assert_eq!(verdict(Bar::Most(50.0), 67.0), Some(Verdict::AtFloor));
+        assert_eq!(verdict(Bar::Most(50.0), 66.0), Some(Verdict::No));
     }
 }

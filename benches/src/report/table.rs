@@ -28,7 +28,7 @@ impl fmt::Display for Report {
     }
 }
 
-pub(super) const HEAD: [&str; 8] = [
+pub(super) const HEAD: [&str; 9] = [
     "case",
     "ours",
     "beside",
@@ -36,5 +36,6 @@ pub(super) const HEAD: [&str; 8] = [
     "spread",
     "instructions",
     "bar",
+    "floor",
     "holds?",
 ];
