@@ -10,6 +10,7 @@ use rcgen::{
 use rustls_pki_types::{AlgorithmIdentifier, CertificateDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::crl;
 use super::issued::Issued;
 use super::key::KeyKind;
 use super::leaf::LeafOptions;
@@ -128,8 +129,27 @@ impl TestCa {
         let intermediates = iter::once(&self.certificate)
             .chain(&self.above)
             .take(self.above.len());
-        let chain = iter::once(&leaf).chain(intermediates).cloned().collect();
+        let chain = iter::once(&leaf).chain(intermediates);
+        let chain = chain.map(|certificate| certificate.der().clone()).collect();
         Issued::new(chain, &key, serial, self.bundle_pem())
+    }
+
+    /// A leaf that names another as its issuer, and that this CA has signed all the same: what a verifier that compares names
+    /// alone takes for the other's. `issuer` is the other's subject in DER. The leaf is alone in its chain.
+    ///
+    /// # Panics
+    ///
+    /// If the options cannot be issued.
+    #[must_use]
+    pub fn issue_in_the_name_of(&self, issuer: &[u8], options: LeafOptions) -> Issued {
+        let key = options.key_pair();
+        let serial = Serial::random();
+        let leaf = options
+            .params(&self.trust_domain, serial)
+            .signed_by(&key, &self.issuer())
+            .expect(SIGNED);
+        let leaf = crl::reissued(self, leaf.der(), issuer);
+        Issued::new(vec![leaf], &key, serial, self.bundle_pem())
     }
 
     /// The trust domain.

@@ -3,8 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use rcgen::SigningKey;
-use rustls_pki_types::{AlgorithmIdentifier, CertificateRevocationListDer, alg_id};
+use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, CertificateRevocationListDer, alg_id};
 use time::OffsetDateTime;
+use x509_parser::asn1_rs::{Any, FromDer};
+use x509_parser::certificate::X509Certificate;
 
 use super::ca::TestCa;
 use super::issued::Issued;
@@ -305,6 +307,26 @@ impl TestCrl<'_> {
             .flatten()
             .collect()
     }
+}
+
+/// The certificate with another issuer, signed by this CA (RFC 5280 §4.1).
+pub(super) fn reissued(ca: &TestCa, leaf: &[u8], issuer: &[u8]) -> CertificateDer<'static> {
+    let (_, parsed) = X509Certificate::from_der(leaf).expect("rcgen writes X.509");
+    let old = parsed.issuer().as_raw();
+    let (_, tbs) = Any::from_der(parsed.tbs_certificate.as_ref()).expect("rcgen writes DER");
+    let body: &[u8] = tbs.data;
+    // Before it there are a version, a serial number and an algorithm, which no name is a part of.
+    let at = body
+        .windows(old.len())
+        .position(|bytes| bytes == old)
+        .expect("a certificate has an issuer");
+    let (before, rest) = body.split_at(at);
+    let after = rest.get(old.len()..).unwrap_or_default();
+    let message = tlv(SEQUENCE, &[before, issuer, after]);
+    let signature = ca.signing_key().sign(&message).expect(SIGNED);
+    let algorithm = tlv(SEQUENCE, &[ca.signature_algorithm().as_ref()]);
+    let signature = tlv(BIT_STRING, &[&[0], &signature]);
+    tlv(SEQUENCE, &[&message, &algorithm, &signature]).into()
 }
 
 impl KeyKind {

@@ -2,16 +2,17 @@
 
 use std::fmt;
 
-use rcgen::{Certificate, KeyPair};
+use rcgen::KeyPair;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::crl::pem;
 use super::serial::Serial;
 
 /// What a [`TestCa`](super::TestCa) issued: a chain, its private key, and the bundle that verifies it.
 ///
 /// What is `Debug`-printed holds no key.
 pub struct Issued {
-    chain: Vec<Certificate>,
+    chain: Vec<CertificateDer<'static>>,
     key_pem: String,
     key_der: PrivatePkcs8KeyDer<'static>,
     serial: Serial,
@@ -20,7 +21,7 @@ pub struct Issued {
 
 impl Issued {
     pub(super) fn new(
-        chain: Vec<Certificate>,
+        chain: Vec<CertificateDer<'static>>,
         key: &KeyPair,
         serial: Serial,
         bundle_pem: String,
@@ -37,13 +38,14 @@ impl Issued {
     /// The leaf, then its intermediates, as PEM.
     #[must_use]
     pub fn chain_pem(&self) -> String {
-        self.chain.iter().map(Certificate::pem).collect()
+        let blocks = self.chain.iter().map(|der| pem("CERTIFICATE", der));
+        blocks.collect()
     }
 
     /// The leaf, then its intermediates.
     #[must_use]
     pub fn chain_der(&self) -> Vec<CertificateDer<'static>> {
-        self.chain.iter().map(|c| c.der().clone()).collect()
+        self.chain.clone()
     }
 
     /// The private key as PEM, in PKCS#8.

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use rustls_pki_types::PrivateKeyDer;
 
 use super::*;
-use crate::testing::{Broken, CaOptions, KeyKind, LeafOptions, TestCa};
+use crate::testing::{Broken, CaOptions, Issued, KeyKind, LeafOptions, TestCa};
+use crate::{CredentialSource, Reason};
 
 #[test]
 fn a_leaf_is_an_x509_svid_for_both_roles() {
@@ -109,6 +110,35 @@ fn a_ca_of_the_same_name_has_another_key() {
     assert_ne!(real.public_key().raw, impostor.public_key().raw);
     assert_ne!(subject_key_id(&real), subject_key_id(&impostor));
     assert_ne!(real.serial, impostor.serial);
+}
+
+#[test]
+fn a_leaf_in_the_name_of_another_ca_has_its_issuers_name_and_not_its_signature() {
+    let ca = TestCa::new("example.org");
+    let named = |by: &TestCa, kind| {
+        let options = LeafOptions::service("/web").key(kind);
+        by.issue_in_the_name_of(&ca.subject_der(), options)
+    };
+    let trusted = |leaf: &Issued, by: &TestCa| {
+        let builder = CredentialSource::builder();
+        let loaded = builder.publish(leaf.material(), by.trust_material());
+        loaded.map(drop).map_err(|error| error.reason())
+    };
+    for kind in [KeyKind::EcdsaP256, KeyKind::Rsa2048] {
+        let namesake = ca.same_name_other_key();
+        let leaf = named(&namesake, kind);
+        let chain = leaf.chain_der();
+        assert_eq!(chain.len(), 1);
+        let ours = ca.certificate_der();
+        assert_eq!(parse(&chain[0]).issuer(), parse(&ours).subject());
+        // Whoever has that name and the key has signed it, and nobody else.
+        assert_eq!(trusted(&leaf, &namesake), Ok(()));
+        assert_eq!(trusted(&leaf, &ca), Err(Reason::UntrustedKey));
+        let stranger = TestCa::new("example.org");
+        let leaf = named(&stranger, kind);
+        assert_eq!(trusted(&leaf, &ca), Err(Reason::UntrustedKey));
+        assert_eq!(trusted(&leaf, &stranger), Err(Reason::UnknownIssuer));
+    }
 }
 
 #[test]
