@@ -63,6 +63,12 @@ pub(crate) fn alert_name(code: u8) -> String {
     known.map_or_else(|| code.to_string(), |alert| alert.name.to_owned())
 }
 
+/// What an alert means, and which stack means what by it.
+pub(crate) fn alert_means(code: u8) -> Option<&'static str> {
+    let known = alerts::ALERTS.iter().find(|alert| alert.code == code);
+    known.map(|alert| alert.means)
+}
+
 fn stdin() -> Result<String, Failure> {
     let mut bytes = Vec::new();
     io::stdin().lock().take(MOST_READ).read_to_end(&mut bytes)?;

@@ -12,8 +12,11 @@ use mtls_core::rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 #[derive(Debug)]
 pub(super) struct Reached {
     pub(super) address: SocketAddr,
-    pub(super) of: usize,
+    /// What the name resolved to, this one among them.
+    pub(super) all: Vec<SocketAddr>,
     pub(super) took: Duration,
+    /// For the first dial, so that finding it costs the server no connection.
+    pub(super) tcp: Option<TcpStream>,
 }
 
 /// Resolves and tries each address.
@@ -27,11 +30,12 @@ pub(super) fn reach(target: &str, limit: Duration) -> io::Result<Reached> {
     for address in &addresses {
         let begun = now();
         match TcpStream::connect_timeout(address, limit) {
-            Ok(_) => {
+            Ok(tcp) => {
                 return Ok(Reached {
                     address: *address,
-                    of: addresses.len(),
                     took: begun.elapsed(),
+                    tcp: Some(tcp),
+                    all: addresses.clone(),
                 });
             }
             Err(error) => last = error,
@@ -53,21 +57,30 @@ pub(super) enum Word {
 #[derive(Debug)]
 pub(super) struct Dial {
     pub(super) tls: ClientConnection,
+    /// What came first, if anything did: what is no TLS is known by it.
+    pub(super) first: Vec<u8>,
+    /// How long the handshake took, once it is done.
+    pub(super) took: Option<Duration>,
     tcp: TcpStream,
     limit: Duration,
 }
 
 impl Dial {
-    pub(super) fn new(
-        address: SocketAddr,
+    pub(super) fn over(
+        tcp: TcpStream,
         name: &ServerName<'static>,
         config: Arc<ClientConfig>,
         limit: Duration,
     ) -> io::Result<Self> {
-        let tcp = TcpStream::connect_timeout(&address, limit)?;
         tcp.set_write_timeout(Some(limit))?;
         let tls = ClientConnection::new(config, name.clone()).map_err(io::Error::other)?;
-        Ok(Self { tls, tcp, limit })
+        Ok(Self {
+            tls,
+            first: Vec::new(),
+            took: None,
+            tcp,
+            limit,
+        })
     }
 
     /// Completes the handshake, and waits for the server's word on our certificate.
@@ -76,11 +89,13 @@ impl Dial {
     ///
     /// Ours, the server's alert, the end of the connection, or [`io::ErrorKind::TimedOut`] before the handshake was done.
     pub(super) fn confirmed(&mut self) -> io::Result<Word> {
-        let deadline = now() + self.limit;
+        let begun = now();
+        let deadline = begun + self.limit;
         while self.tls.is_handshaking() {
             self.turn(deadline)?;
         }
         self.flush()?;
+        self.took = Some(begun.elapsed());
         // RFC 5246 §7.3: there the server's Finished is the last message, and comes after it has judged our certificate.
         if self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_2) {
             return Ok(Word::Accepted);
@@ -113,18 +128,14 @@ impl Dial {
             return Err(io::ErrorKind::TimedOut.into());
         }
         self.tcp.set_read_timeout(Some(rest))?;
-        match self.tls.read_tls(&mut self.tcp) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                ) =>
-            {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            Err(error) => return Err(error),
+        if self.first.is_empty() {
+            let mut first = [0; FIRST];
+            let seen = self.tcp.peek(&mut first).map_err(in_time)?;
+            let first = first.get(..seen).unwrap_or_default();
+            self.first.extend_from_slice(first);
+        }
+        if self.tls.read_tls(&mut self.tcp).map_err(in_time)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if let Err(error) = self.tls.process_new_packets() {
             // The server is told why.
@@ -165,6 +176,9 @@ impl Dial {
                 Err(error) => return Err(error),
             }
         }
+        if answer.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 }
@@ -175,6 +189,14 @@ impl Dial {
 )]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// A read that had to wait for too long, which each system has a word of its own for.
+fn in_time(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return io::ErrorKind::TimedOut.into();
+    }
+    error
 }
 
 /// Whether a reader has data, without taking it.
@@ -191,5 +213,8 @@ impl HasData for mtls_core::rustls::Reader<'_> {
 
 /// A server of TLS 1.3 that has anything to say of our certificate has said it by then; most say it in a round trip.
 const WAIT_FOR_WORD: Duration = Duration::from_secs(2);
+
+/// As much as tells a protocol by its greeting.
+const FIRST: usize = 8;
 
 const MOST_READ: usize = 16 * 1024;

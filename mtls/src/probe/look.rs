@@ -1,20 +1,24 @@
-//! A first dial that trusts nobody and presents nothing, or a stranger's certificate: what the server shows of itself, what it
-//! asks for, and what it makes of a client that it should refuse.
+//! A dial that trusts nobody and presents nothing, or a stranger's certificate: what the server shows of itself, what it asks for,
+//! and what it makes of a client that it should refuse.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mtls_core::rustls::client::ResolvesClientCert;
+use mtls_core::Timestamp;
 use mtls_core::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use mtls_core::rustls::client::{
+    ClientSessionStore, ResolvesClientCert, Resumption, Tls12ClientSessionValue,
+    Tls13ClientSessionValue,
 };
 use mtls_core::rustls::crypto::CryptoProvider;
 use mtls_core::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use mtls_core::rustls::sign::CertifiedKey;
 use mtls_core::rustls::{
-    ClientConfig, DigitallySignedStruct, Error, InvalidMessage, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, Error, InvalidMessage, NamedGroup, SignatureScheme,
 };
 
 use super::dial::{Dial, Word};
@@ -27,11 +31,16 @@ pub(super) struct Look {
     pub(super) suite: Option<String>,
     pub(super) group: Option<String>,
     pub(super) alpn: Option<String>,
+    /// From the first byte to the end of the handshake.
+    pub(super) took: Option<Duration>,
     pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) ocsp: bool,
+    /// Whether a session can be resumed; `None` where the server had not got that far.
+    pub(super) resumes: Option<bool>,
     pub(super) request: Option<Request>,
     pub(super) end: Option<End>,
     /// The answer to a request, where one was sent.
-    pub(super) answer: Option<String>,
+    pub(super) answer: Option<Answer>,
 }
 
 /// What the server asks of its clients.
@@ -39,7 +48,14 @@ pub(super) struct Look {
 pub(super) struct Request {
     /// The CA names, in DER.
     pub(super) names: Vec<Vec<u8>>,
-    pub(super) schemes: Vec<String>,
+    pub(super) schemes: Vec<SignatureScheme>,
+}
+
+/// An answer in HTTP, and when it was here.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) text: String,
+    pub(super) at: Timestamp,
 }
 
 /// How a dial ended.
@@ -52,20 +68,15 @@ pub(super) enum End {
     /// By its alert.
     Alert(u8),
     Closed,
-    Plaintext,
+    /// What it speaks, where that shows.
+    Plaintext(Option<&'static str>),
     Silent,
     /// In rustls' words, or the system's.
     Other(String),
 }
 
-/// What it presents.
+/// Who asks.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Presents {
-    Nothing,
-    #[cfg(feature = "dev")]
-    Stranger,
-}
-
 pub(super) struct Target<'a> {
     pub(super) address: SocketAddr,
     pub(super) name: &'a ServerName<'static>,
@@ -74,14 +85,19 @@ pub(super) struct Target<'a> {
     pub(super) limit: Duration,
 }
 
-pub(super) fn look(target: &Target<'_>, presents: Presents) -> Result<Look, Failure> {
-    let provider =
-        crate::provider().ok_or_else(|| Failure::new("built without a crypto provider"))?;
-    let present = match presents {
-        Presents::Nothing => None,
-        #[cfg(feature = "dev")]
-        Presents::Stranger => Some(stranger(&provider)?),
-    };
+impl Target<'_> {
+    pub(super) fn connect(&self) -> io::Result<TcpStream> {
+        TcpStream::connect_timeout(&self.address, self.limit)
+    }
+}
+
+/// Looks at the server over a connection that there is, or a new one; presenting this, or nothing.
+pub(super) fn look(
+    target: &Target<'_>,
+    tcp: Option<TcpStream>,
+    present: Option<Arc<CertifiedKey>>,
+) -> Result<Look, Failure> {
+    let provider = provider()?;
     let recorder = Arc::new(Recorder {
         provider: Arc::clone(&provider),
         present,
@@ -94,26 +110,21 @@ pub(super) fn look(target: &Target<'_>, presents: Presents) -> Result<Look, Fail
         .with_custom_certificate_verifier(Arc::clone(&recorder) as Arc<dyn ServerCertVerifier>)
         .with_client_cert_resolver(Arc::clone(&recorder) as Arc<dyn ResolvesClientCert>);
     config.alpn_protocols = alpn(target.http.is_some());
+    config.resumption = Resumption::store(Arc::clone(&recorder) as Arc<dyn ClientSessionStore>);
     let mut look = Look::default();
-    let dial = Dial::new(target.address, target.name, Arc::new(config), target.limit);
-    let end = dial.and_then(|mut dial| {
-        let word = dial.confirmed();
-        look.note(&dial);
-        if let (Ok(_), Some(path)) = (&word, target.http) {
-            look.answer = Some(dial.get(target.host, path)?);
-        }
-        word
-    });
-    look.end = Some(match end {
-        Ok(Word::Accepted) => End::LetIn,
-        Ok(Word::Nothing) if look.answer.is_some() => End::LetIn,
-        Ok(Word::Nothing) => End::NoWord,
-        Err(error) => End::of(&error),
-    });
-    let seen = recorder.seen.lock().unwrap_or_else(PoisonError::into_inner);
-    look.chain.clone_from(&seen.0);
-    look.request.clone_from(&seen.1);
+    look.end = Some(look.dial(target, tcp, Arc::new(config)));
+    let seen = recorder.seen();
+    look.chain.clone_from(&seen.chain);
+    look.request.clone_from(&seen.request);
+    look.ocsp = seen.ocsp;
+    // Only of one that got as far as where a session is offered.
+    look.resumes = matches!(look.end, Some(End::LetIn | End::NoWord)).then_some(seen.session);
+    drop(seen);
     Ok(look)
+}
+
+pub(super) fn provider() -> Result<Arc<CryptoProvider>, Failure> {
+    crate::provider().ok_or_else(|| Failure::new("built without a crypto provider"))
 }
 
 pub(super) fn alpn(http: bool) -> Vec<Vec<u8>> {
@@ -124,9 +135,44 @@ pub(super) fn alpn(http: bool) -> Vec<Vec<u8>> {
 }
 
 impl Look {
+    fn dial(
+        &mut self,
+        target: &Target<'_>,
+        tcp: Option<TcpStream>,
+        config: Arc<ClientConfig>,
+    ) -> End {
+        let tcp = tcp.map_or_else(|| target.connect(), Ok);
+        let dial = tcp.and_then(|tcp| Dial::over(tcp, target.name, config, target.limit));
+        let mut dial = match dial {
+            Ok(dial) => dial,
+            Err(error) => return End::of(&error, &[]),
+        };
+        let word = dial.confirmed();
+        self.note(&dial);
+        let word = match word {
+            Ok(word) => word,
+            Err(error) => return End::of(&error, &dial.first),
+        };
+        if let Some(path) = target.http {
+            return match dial.get(target.host, path) {
+                Ok(text) => {
+                    let at = Timestamp::now();
+                    self.answer = Some(Answer { text, at });
+                    End::LetIn
+                }
+                Err(error) => End::of(&error, &dial.first),
+            };
+        }
+        match word {
+            Word::Accepted => End::LetIn,
+            Word::Nothing => End::NoWord,
+        }
+    }
+
     fn note(&mut self, dial: &Dial) {
         use mtls_core::rustls::ProtocolVersion;
         let tls = &dial.tls;
+        self.took = dial.took;
         self.version = match tls.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => Some("1.3"),
             Some(ProtocolVersion::TLSv1_2) => Some("1.2"),
@@ -144,13 +190,18 @@ impl Look {
 }
 
 impl End {
-    pub(super) fn of(error: &io::Error) -> Self {
+    /// With what the server said first.
+    pub(super) fn of(error: &io::Error, first: &[u8]) -> Self {
         let inner = error
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<Error>());
         match (inner, error.kind()) {
             (Some(Error::AlertReceived(alert)), _) => Self::Alert(u8::from(*alert)),
-            (Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)), _) => Self::Plaintext,
+            (Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)), _) => {
+                let mut known = GREETINGS.iter();
+                let known = known.find(|(greeting, _)| first.starts_with(greeting));
+                Self::Plaintext(known.map(|(_, what)| *what))
+            }
             (Some(error), _) => Self::Other(error.to_string()),
             (None, io::ErrorKind::TimedOut) => Self::Silent,
             (
@@ -164,23 +215,27 @@ impl End {
     }
 }
 
-/// A chain that nobody trusts, of a CA that is gone when this returns.
-#[cfg(feature = "dev")]
-fn stranger(provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, Failure> {
-    use mtls_core::testing::TestCa;
-    let issued = TestCa::new("stranger.invalid").issue("/mtls-probe");
-    let key = provider.key_provider.load_private_key(issued.key_der());
-    let key = key.map_err(|error| Failure::new(error.to_string()))?;
-    Ok(Arc::new(CertifiedKey::new(issued.chain_der(), key)))
-}
-
 /// Takes whatever chain a server has, and notes it. Nothing that matters is sent over its connections: the one request that may
 /// be is the probe's own.
 #[derive(Debug)]
 struct Recorder {
     provider: Arc<CryptoProvider>,
     present: Option<Arc<CertifiedKey>>,
-    seen: Mutex<(Vec<CertificateDer<'static>>, Option<Request>)>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    chain: Vec<CertificateDer<'static>>,
+    ocsp: bool,
+    session: bool,
+    request: Option<Request>,
+}
+
+impl Recorder {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ServerCertVerifier for Recorder {
@@ -189,13 +244,14 @@ impl ServerCertVerifier for Recorder {
         leaf: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],
         _: &ServerName<'_>,
-        _: &[u8],
+        ocsp: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let all = std::iter::once(leaf).chain(rest);
         let all = all.map(|certificate| certificate.clone().into_owned());
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.0 = all.collect();
+        let mut seen = self.seen();
+        seen.chain = all.collect();
+        seen.ocsp = !ocsp.is_empty();
         Ok(ServerCertVerified::assertion())
     }
 
@@ -226,12 +282,10 @@ impl ServerCertVerifier for Recorder {
 
 impl ResolvesClientCert for Recorder {
     fn resolve(&self, names: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let request = Request {
+        self.seen().request = Some(Request {
             names: names.iter().map(|name| name.to_vec()).collect(),
-            schemes: schemes.iter().map(|scheme| format!("{scheme:?}")).collect(),
-        };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.1 = Some(request);
+            schemes: schemes.to_vec(),
+        });
         self.present.clone()
     }
 
@@ -239,3 +293,38 @@ impl ResolvesClientCert for Recorder {
         true
     }
 }
+
+/// Notes that there are sessions, and keeps none.
+impl ClientSessionStore for Recorder {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {
+        self.seen().session = true;
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, _: Tls13ClientSessionValue) {
+        self.seen().session = true;
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        None
+    }
+}
+
+/// What servers say that speak no TLS, or none yet.
+const GREETINGS: [(&[u8], &str); 4] = [
+    (b"HTTP/", "plain HTTP"),
+    (b"SSH-", "SSH"),
+    (b"220", "SMTP or FTP, in which TLS begins later"),
+    (b"* OK", "IMAP, in which TLS begins later"),
+];

@@ -1,23 +1,35 @@
-//! `mtls probe`: what a server that is up makes of us, asked from outside. It dials once to look, once with our credentials, and
-//! once more as a stranger if told to; nothing is tried twice.
+//! `mtls probe`: what a server that is up makes of us, asked from outside. It dials once to look, once with our credentials, twice
+//! more as a stranger if told to, and to each further address if told to; nothing is tried again.
 
+mod by_hand;
 mod dial;
+mod drift;
+mod faults;
+mod human;
+mod json;
 mod look;
 mod ours;
-mod shown;
+mod request;
+#[cfg(feature = "dev")]
+mod stranger;
 mod verdict;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use mtls_core::Timestamp;
-use mtls_core::rustls::pki_types::ServerName;
+use mtls_core::rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::Failure;
-use look::{Look, Presents, Target};
+use dial::Reached;
+use drift::{Clock, Disk, Drift};
+use faults::Faults;
+use look::{Answer, Look, Target};
 use ours::{Ours, Outcome};
+use request::Fit;
 use verdict::Verdict;
 
 /// Exits with 0 if the server takes us and refuses whom it should, 1 if not, 2 if it could not be asked.
@@ -38,13 +50,20 @@ pub(crate) struct Arguments {
     /// A client without a certificate has to be refused.
     #[arg(long)]
     no_cert: bool,
-    /// A client with a certificate of a CA that nobody knows has to be refused.
+    /// A client has to be refused whose certificate is of a CA that nobody knows, and one that is so under the name of a CA that
+    /// the server asks for.
     #[cfg(feature = "dev")]
     #[arg(long)]
     stranger: bool,
     /// Ask for this path too, by HTTP/1.1: some servers, such as nginx, refuse in HTTP and not in TLS.
     #[arg(long, value_name = "PATH")]
     http: Option<String>,
+    /// The server's own directory: what it serves has to be what is there. Its key is not read.
+    #[arg(long, value_name = "DIR")]
+    served: Option<PathBuf>,
+    /// Every address that the name has, up to four, has to serve the same certificate.
+    #[arg(long)]
+    every_address: bool,
     /// How long to wait for the server, in seconds, at each step.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
     timeout: u64,
@@ -64,15 +83,24 @@ enum Format {
 /// All that was found.
 struct Report {
     target: String,
-    reached: Result<dial::Reached, String>,
+    reached: Result<Reached, String>,
     look: Look,
     ours: Option<Outcome>,
-    /// The issuers in our own chain, in DER.
-    issuers: Vec<Vec<u8>>,
+    /// What is wrong with the server's chain; `None` without a bundle to judge it by.
+    faults: Option<Faults>,
+    fit: Option<Fit>,
     stranger: Option<Look>,
+    namesake: Option<Namesake>,
+    drift: Drift,
     verdict: Verdict,
     by_hand: String,
     now: Timestamp,
+}
+
+/// What became of a client of another CA of this name, which is in DER.
+struct Namesake {
+    look: Look,
+    issuer: Vec<u8>,
 }
 
 /// Whether the verdict is a good one.
@@ -86,27 +114,27 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool, F
     }
     let http = arguments.http.as_deref();
     // Before anybody is dialled: files that cannot be loaded are no verdict on the server.
-    let ours = match &arguments.dir {
-        Some(dir) => Some(Ours::load(
-            dir,
-            arguments.expected.as_deref(),
-            http.is_some(),
-        )?),
-        None => None,
-    };
+    let expected = arguments.expected.as_deref();
+    let ours = arguments.dir.as_deref();
+    let ours = ours.map(|dir| Ours::load(dir, expected, http.is_some()));
+    let ours = ours.transpose()?;
+    let on_disk = arguments.served.as_deref().map(Disk::read).transpose()?;
     let limit = Duration::from_secs(arguments.timeout);
     let mut report = Report {
         target: arguments.target.clone(),
         reached: dial::reach(&arguments.target, limit).map_err(|error| error.to_string()),
         look: Look::default(),
         ours: None,
-        issuers: Vec::new(),
+        faults: None,
+        fit: None,
         stranger: None,
+        namesake: None,
+        drift: Drift::default(),
         verdict: Verdict::unreachable(),
-        by_hand: by_hand(arguments, named),
+        by_hand: by_hand::line(arguments, &name),
         now: Timestamp::now(),
     };
-    if let Ok(reached) = &report.reached {
+    if let Ok(reached) = &mut report.reached {
         let target = Target {
             address: reached.address,
             name: &name,
@@ -114,29 +142,85 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool, F
             http,
             limit,
         };
-        report.look = look::look(&target, Presents::Nothing)?;
+        let (tcp, all) = (reached.tcp.take(), reached.all.clone());
+        report.look = look::look(&target, tcp, None)?;
         if report.look.speaks_tls() {
-            if let Some(ours) = &ours {
-                report.issuers = verdict::issuers(&ours.chain());
-                report.ours = Some(ours.dial(&target));
-            }
+            report.as_us(&target, ours.as_ref())?;
             #[cfg(feature = "dev")]
             if arguments.stranger {
-                report.stranger = Some(look::look(&target, Presents::Stranger)?);
+                report.as_strangers(&target, ours.as_ref())?;
             }
+            let all = arguments.every_address.then_some(all);
+            report.compare(&target, on_disk.as_deref(), &all.unwrap_or_default())?;
         }
-        report.verdict = verdict::of(
-            &report.look,
-            report.ours.as_ref(),
-            arguments.no_cert,
-            report.stranger.as_ref(),
-        );
+        report.verdict = verdict::of(&report, arguments.no_cert);
     }
     match arguments.format {
-        Format::Human => shown::human(&report, out)?,
-        Format::Json => shown::as_json(&report, out)?,
+        Format::Human => human::print(&report, out)?,
+        Format::Json => json::print(&report, out)?,
     }
     Ok(report.verdict.is_good())
+}
+
+impl Report {
+    fn as_us(&mut self, target: &Target<'_>, ours: Option<&Ours>) -> Result<(), Failure> {
+        let Some(ours) = ours else {
+            return Ok(());
+        };
+        let look = &self.look;
+        let request = look.request.as_ref();
+        self.fit = request.and_then(|request| Fit::of(request, &ours.chain(), look.version));
+        if !look.chain.is_empty() {
+            let faults = Faults::of(&look.chain, ours, target.name, self.now)?;
+            self.faults = Some(faults);
+        }
+        self.ours = Some(ours.dial(target));
+        Ok(())
+    }
+
+    #[cfg(feature = "dev")]
+    fn as_strangers(&mut self, target: &Target<'_>, ours: Option<&Ours>) -> Result<(), Failure> {
+        let nobody = stranger::of_nobody(ours)?;
+        self.stranger = Some(look::look(target, None, Some(nobody))?);
+        if let Some(issuer) = stranger::known_ca(self.look.request.as_ref(), ours) {
+            let namesake = stranger::in_the_name_of(&issuer, ours)?;
+            let look = look::look(target, None, Some(namesake))?;
+            self.namesake = Some(Namesake { look, issuer });
+        }
+        Ok(())
+    }
+
+    fn compare(
+        &mut self,
+        target: &Target<'_>,
+        on_disk: Option<&[CertificateDer<'static>]>,
+        all: &[SocketAddr],
+    ) -> Result<(), Failure> {
+        self.drift.clock = self.answer().and_then(Clock::of);
+        if let Some(served) = self.look.chain.first() {
+            self.drift.disk = on_disk.map(|on_disk| Disk::of(served, on_disk));
+            self.drift.ask(target, all, served)?;
+        }
+        Ok(())
+    }
+
+    /// To us, or to whoever looked if we have not asked.
+    fn answer(&self) -> Option<&Answer> {
+        match &self.ours {
+            Some(Outcome::Accepted { answer, .. }) => answer.as_ref(),
+            Some(Outcome::Failed(_) | Outcome::TimedOut | Outcome::Unconfirmed { .. }) => None,
+            None => self.look.answer.as_ref(),
+        }
+    }
+
+    fn resumes(&self) -> Option<bool> {
+        match &self.ours {
+            Some(Outcome::Accepted { resumes, .. }) => resumes.or(self.look.resumes),
+            Some(Outcome::Failed(_) | Outcome::TimedOut | Outcome::Unconfirmed { .. }) | None => {
+                self.look.resumes
+            }
+        }
+    }
 }
 
 /// Without its port, and an address without its brackets.
@@ -154,24 +238,4 @@ fn host(target: &str) -> Result<&str, Failure> {
 /// A target of a request, and no more than one line of it.
 fn is_path(path: &str) -> bool {
     path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-/// The same, for whoever has to be shown it.
-fn by_hand(arguments: &Arguments, name: &str) -> String {
-    let mut line = format!(
-        "openssl s_client -connect {} -servername {name}",
-        arguments.target
-    );
-    if let Some(dir) = &arguments.dir
-        && let Ok(files) = mtls_core::CredentialFiles::detect(dir)
-    {
-        line.push_str(&format!(
-            " -CAfile {} -cert {} -cert_chain {} -key {}",
-            files.bundle_path().display(),
-            files.chain_path().display(),
-            files.chain_path().display(),
-            files.key_path().display()
-        ));
-    }
-    line
 }

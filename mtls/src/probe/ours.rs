@@ -2,20 +2,23 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
+use mtls_core::rustls::ProtocolVersion;
 use mtls_core::{
-    ClientTls, CredentialFiles, CredentialSource, HandshakeError, PeerInfo, SpiffePattern,
-    TlsVersions,
+    ClientTls, CredentialFiles, CredentialSource, HandshakeError, PeerInfo, Snapshot,
+    SpiffePattern, Timestamp, TlsVersions,
 };
 
 use super::dial::{Dial, Word};
-use super::look::{Target, alpn};
+use super::look::{Answer, Target, alpn};
 use crate::Failure;
 
 /// Our credentials, and what keeps them.
 pub(super) struct Ours {
     source: CredentialSource,
     tls: ClientTls,
+    expected: Option<SpiffePattern>,
     // The source's task lives on it.
     _runtime: tokio::runtime::Runtime,
 }
@@ -25,7 +28,9 @@ pub(super) struct Ours {
 pub(super) enum Outcome {
     Accepted {
         server: Box<PeerInfo>,
-        answer: Option<String>,
+        answer: Option<Answer>,
+        /// Whether it offers a session to resume; `None` in TLS 1.2, where that is not seen.
+        resumes: Option<bool>,
     },
     /// The server is who it should be, the handshake was done, and it said nothing to our certificate.
     Unconfirmed {
@@ -48,15 +53,15 @@ impl Ours {
         let source = runtime
             .block_on(CredentialSource::watch(files))
             .map_err(could_not)?;
+        let parse = |id: &str| {
+            id.parse::<SpiffePattern>()
+                .map_err(|error| Failure::new(format!("--as `{id}`: {error}")))
+        };
+        let expected = server.map(parse).transpose()?;
         let builder = ClientTls::builder(&source);
-        let builder = match server {
+        let builder = match expected.clone() {
             None => builder.verify_server_name(),
-            Some(id) => {
-                let pattern: SpiffePattern = id
-                    .parse()
-                    .map_err(|error| Failure::new(format!("--as `{id}`: {error}")))?;
-                builder.expect_server(pattern).map_err(failure)?
-            }
+            Some(pattern) => builder.expect_server(pattern).map_err(failure)?,
         };
         let tls = builder
             .versions(TlsVersions::Tls12AndTls13)
@@ -66,8 +71,18 @@ impl Ours {
         Ok(Self {
             source,
             tls,
+            expected,
             _runtime: runtime,
         })
+    }
+
+    /// Whom the server has to be, where it is not the name.
+    pub(super) fn expected(&self) -> Option<&SpiffePattern> {
+        self.expected.as_ref()
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.source.current()
     }
 
     pub(super) fn chain(&self) -> Vec<Vec<u8>> {
@@ -78,7 +93,8 @@ impl Ours {
 
     pub(super) fn dial(&self, target: &Target<'_>) -> Outcome {
         let ours = self.tls.handshake();
-        let dialled = Dial::new(target.address, target.name, ours.config(), target.limit);
+        let tcp = target.connect();
+        let dialled = tcp.and_then(|tcp| Dial::over(tcp, target.name, ours.config(), target.limit));
         let mut dial = match dialled {
             Ok(dial) => dial,
             Err(error) => return failed(&ours, &error),
@@ -91,21 +107,22 @@ impl Ours {
             Ok(server) => Box::new(server),
             Err(error) => return Outcome::Failed(error),
         };
-        if let Some(path) = target.http {
-            return match dial.get(target.host, path) {
-                Ok(answer) => Outcome::Accepted {
-                    server,
-                    answer: Some(answer),
-                },
-                Err(error) => failed(&ours, &error),
-            };
+        let answer = match target.http.map(|path| dial.get(target.host, path)) {
+            Some(Ok(text)) => Some(Answer {
+                text,
+                at: Timestamp::now(),
+            }),
+            Some(Err(error)) => return failed(&ours, &error),
+            None => None,
+        };
+        if answer.is_none() && word == Word::Nothing {
+            return Outcome::Unconfirmed { server };
         }
-        match word {
-            Word::Accepted => Outcome::Accepted {
-                server,
-                answer: None,
-            },
-            Word::Nothing => Outcome::Unconfirmed { server },
+        let is_1_3 = dial.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        Outcome::Accepted {
+            server,
+            answer,
+            resumes: is_1_3.then(|| dial.tls.tls13_tickets_received() > 0),
         }
     }
 }

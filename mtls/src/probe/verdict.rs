@@ -1,11 +1,12 @@
 //! What it comes to.
 
 use mtls_core::Reason;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
 
+use super::Report;
+use super::drift::Drift;
 use super::look::{End, Look};
 use super::ours::Outcome;
+use crate::explain::{alert_means, alert_name};
 
 /// One word for machines, and a sentence for people.
 #[derive(Debug)]
@@ -40,6 +41,11 @@ impl Verdict {
         verdict
     }
 
+    /// What the alert means, by whose stack it may come from.
+    pub(super) fn means(&self) -> Option<&'static str> {
+        self.alert.and_then(alert_means)
+    }
+
     pub(super) fn is_good(&self) -> bool {
         matches!(self.word, "accepted" | "looked")
     }
@@ -50,21 +56,21 @@ impl Look {
     pub(super) fn speaks_tls(&self) -> bool {
         !matches!(
             &self.end,
-            Some(End::Plaintext | End::Silent | End::Closed) if self.chain.is_empty()
+            Some(End::Plaintext(_) | End::Silent | End::Closed) if self.chain.is_empty()
         )
     }
 
     /// How the server refused this client, if it did: in TLS, or in HTTP where it was asked.
     pub(super) fn refusal(&self) -> Option<String> {
         match self.end.as_ref()? {
-            End::Alert(code) => Some(format!(
-                "by the alert {}",
-                crate::explain::alert_name(*code)
-            )),
+            End::Alert(code) => Some(format!("by the alert {}", alert_name(*code))),
             End::Closed => Some("by closing the connection".to_owned()),
-            End::LetIn | End::NoWord => self.answer.as_deref().and_then(refused_in_http),
+            End::LetIn | End::NoWord => {
+                let answer = self.answer.as_ref();
+                answer.and_then(|answer| refused_in_http(&answer.text))
+            }
             // A fault of ours, or of what lies between, is no proof that the server refuses anybody.
-            End::Other(_) | End::Plaintext | End::Silent => None,
+            End::Other(_) | End::Plaintext(_) | End::Silent => None,
         }
     }
 }
@@ -86,40 +92,35 @@ pub(super) fn status(answer: &str) -> Option<u16> {
     line.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()
 }
 
-/// The issuers of a chain, as they are compared with the names that a server sends.
-pub(super) fn issuers(chain: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let parsed = chain.iter().filter_map(|der| {
-        let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        Some(certificate.issuer().as_raw().to_vec())
-    });
-    parsed.collect()
-}
-
-/// What keeps us out comes first; then what lets in others.
-pub(super) fn of(
-    look: &Look,
-    ours: Option<&Outcome>,
-    no_cert: bool,
-    stranger: Option<&Look>,
-) -> Verdict {
+/// What keeps us out comes first; then what lets in others; then what will do either before long.
+pub(super) fn of(report: &Report, no_cert: bool) -> Verdict {
+    let look = &report.look;
     if !look.speaks_tls() {
         return no_tls(look);
     }
-    let verdict = match ours {
+    let verdict = match &report.ours {
         Some(outcome) => of_ours(outcome),
         None => looked(look),
     };
     if !verdict.is_good() {
         return verdict;
     }
-    let nobody = no_cert.then_some((look, "a client without a certificate"));
-    let stranger = stranger.map(|look| {
+    let namesake = report.namesake.as_ref().map(|namesake| &namesake.look);
+    let others = [
+        (no_cert.then_some(look), "a client without a certificate"),
         (
-            look,
+            report.stranger.as_ref(),
             "a client with a certificate of a CA that nobody knows",
-        )
-    });
-    for (look, who) in nobody.into_iter().chain(stranger) {
+        ),
+        (
+            namesake,
+            "a client whose certificate bears a CA's name and not its signature",
+        ),
+    ];
+    let others = others
+        .iter()
+        .filter_map(|(look, who)| Some(((*look)?, who)));
+    for (look, who) in others {
         if look.refusal().is_some() {
             continue;
         }
@@ -136,13 +137,53 @@ pub(super) fn of(
         verdict.remedy = Some("ask with --http, so that it has to say something".to_owned());
         return verdict;
     }
-    verdict
+    drifted(&report.drift).unwrap_or(verdict)
+}
+
+fn drifted(drift: &Drift) -> Option<Verdict> {
+    if let Some(disk) = drift.disk.as_ref().filter(|disk| !disk.same) {
+        let serial = disk.serial.as_deref().unwrap_or("unknown");
+        let says = format!(
+            "it does not serve the certificate that is on its disk, of serial {serial}: it has not taken what was renewed"
+        );
+        let mut verdict = Verdict::new("stale", says);
+        verdict.remedy = Some(
+            "see by `mtls check` whether what is there holds, and by its log and mtls_source_up why it was not taken; restart what cannot reload"
+                .to_owned(),
+        );
+        return Some(verdict);
+    }
+    if let Some(other) = drift.others.iter().find(|other| !other.same) {
+        let serial = other.serial.as_deref().unwrap_or("none");
+        let says = format!(
+            "another certificate is served at {}: serial {serial}",
+            other.address
+        );
+        let mut verdict = Verdict::new("addresses_differ", says);
+        verdict.remedy = Some(
+            "one of them has not taken its renewal; or each has a certificate of its own, and then there is nothing to compare"
+                .to_owned(),
+        );
+        return Some(verdict);
+    }
+    let clock = drift.clock.filter(|clock| clock.is_off())?;
+    let (seconds, where_to) = match clock.ahead.is_negative() {
+        true => (clock.ahead.unsigned_abs(), "behind"),
+        false => (clock.ahead.unsigned_abs(), "ahead of"),
+    };
+    let says = format!("the server's clock is {seconds} s {where_to} ours");
+    let remedy = "set both clocks by the network: a certificate that is valid to one of them is not to the other";
+    Some(Verdict::new("clock_off", says).because(Reason::NotYetValid, remedy))
 }
 
 fn no_tls(look: &Look) -> Verdict {
     match &look.end {
-        Some(End::Plaintext) => {
-            Verdict::new("plaintext_peer", "it answers, and does not speak TLS").because(
+        Some(End::Plaintext(what)) => {
+            let says = match what {
+                Some(what) => format!("it does not speak TLS: it speaks {what}"),
+                None => "it answers, and does not speak TLS".to_owned(),
+            };
+            Verdict::new("plaintext_peer", says).because(
                 Reason::PlaintextPeer,
                 "use the TLS port, or let the server speak TLS on this one",
             )
@@ -189,8 +230,9 @@ fn looked(look: &Look) -> Verdict {
 
 fn of_ours(outcome: &Outcome) -> Verdict {
     match outcome {
-        Outcome::Accepted { server, answer } => {
-            if let Some(how) = answer.as_deref().and_then(refused_in_http) {
+        Outcome::Accepted { server, answer, .. } => {
+            let answer = answer.as_ref();
+            if let Some(how) = answer.and_then(|answer| refused_in_http(&answer.text)) {
                 return Verdict::new("refused_in_http", format!("the server refused us {how}")).because(
                     Reason::RefusedByPeer,
                     "look at the server's log: it completed the handshake and refused the request",

@@ -1,10 +1,11 @@
-//! nginx, haproxy and `openssl s_server`, where they are here.
+//! nginx, haproxy, `openssl s_server` and Go, where they are here.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
-use crate::{World, assert_verdict, probe};
+use crate::server::{Asks, server};
+use crate::{World, assert_verdict, lay_out, probe};
 
 /// A running program, which ends with this.
 struct Running {
@@ -112,6 +113,9 @@ fn nginx_accepts_us_and_refuses_others_in_http_alone() {
         "in HTTP, by the status 400"
     );
     assert_eq!(report.1["stranger"]["how"], "in HTTP, by the status 400");
+    assert_eq!(report.1["namesake"]["how"], "in HTTP, by the status 400");
+    let ahead = report.1["drift"]["clock_ahead_s"].as_i64().unwrap();
+    assert!(ahead.abs() < 180, "{ahead}");
     // In TLS it says nothing of it, and that is what is told.
     let tls_alone = probe(nginx.port, &["--dir", &web, "--no-cert"]);
     assert_verdict(&tls_alone, "not_enforced");
@@ -139,6 +143,23 @@ fn nginx_that_does_not_verify_is_found_out() {
         &["--dir", &web, "--stranger", "--http", "/"],
     );
     assert_verdict(&report, "not_enforced");
+    // It minds a signature, and not that nobody knows the CA: a namesake alone would have been refused.
+    assert_eq!(report.1["stranger"]["let_in"], true);
+    assert_eq!(report.1["namesake"]["let_in"], false);
+}
+
+#[test]
+fn nginx_that_was_not_told_of_a_renewal_is_stale() {
+    if absent("nginx", "-V") {
+        return;
+    }
+    let world = World::new();
+    let nginx = nginx(&world, "on");
+    let (web, server) = (world.text("web"), world.text("server"));
+    let ask = ["--dir", &web, "--http", "/", "--served", &server];
+    assert_verdict(&probe(nginx.port, &ask), "accepted");
+    lay_out(&world.path("server"), &world.ca.issue("/server"));
+    assert_verdict(&probe(nginx.port, &ask), "stale");
 }
 
 /// It listens at what it finds as its standard input: a port that nobody can take from it, and where whoever comes early waits.
@@ -177,6 +198,10 @@ fn haproxy_accepts_us_and_refuses_others_in_tls() {
     let report = probe(haproxy.port, &all);
     assert_verdict(&report, "accepted");
     assert_eq!(report.1["without_certificate"]["let_in"], false);
+    assert_eq!(
+        report.1["namesake"]["how"], "by the alert decrypt_error",
+        "{report:?}"
+    );
     let refused = probe(haproxy.port, &["--dir", &world.text("stranger")]);
     assert_verdict(&refused, "refused_by_peer");
     assert_eq!(refused.1["verdict"]["alert"], "unknown_ca");
@@ -239,6 +264,32 @@ fn openssl_accepts_us_and_refuses_others_in_both_versions() {
 }
 
 #[test]
+fn the_line_by_hand_does_the_same_with_openssl() {
+    if absent("openssl", "version") {
+        return;
+    }
+    let world = World::new();
+    let server = s_server(&world, &["-Verify", "1", "-verify_return_error"]);
+    let odd = world.path("web's own (1)");
+    lay_out(&odd, &world.ca.issue("/web"));
+    let report = probe(server.port, &["--dir", odd.to_str().unwrap()]);
+    assert_verdict(&report, "accepted");
+    let line = report.1["by_hand"].as_str().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", line])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{line}: {output:?}");
+    assert!(said.contains("Verification: OK"), "{line}: {said}");
+    assert!(
+        said.contains("Verified peername: localhost"),
+        "{line}: {said}"
+    );
+}
+
+#[test]
 fn openssl_that_does_not_ask_is_found_out() {
     if absent("openssl", "version") {
         return;
@@ -248,4 +299,40 @@ fn openssl_that_does_not_ask_is_found_out() {
     let report = probe(server.port, &["--dir", &world.text("web"), "--no-cert"]);
     assert_verdict(&report, "not_enforced");
     assert!(report.1["request"].is_null(), "{report:?}");
+}
+
+#[test]
+fn go_sends_a_certificate_where_the_probe_says_that_it_would_and_nowhere_else() {
+    if absent("go", "version") {
+        return;
+    }
+    let world = World::new();
+    let built = tempfile::tempdir().unwrap();
+    std::fs::write(built.path().join("main.go"), include_str!("go/main.go")).unwrap();
+    std::fs::write(built.path().join("go.mod"), "module dial\n\ngo 1.19\n").unwrap();
+    let build = Command::new("go")
+        .args(["build", "-o", "dial", "."])
+        .current_dir(built.path())
+        .output()
+        .unwrap();
+    assert!(build.status.success(), "{build:?}");
+    let port = server(&world, Asks::Always, 2);
+    let ask = |dir: &str| {
+        let report = probe(port, &["--dir", dir]);
+        let files = ["tls.crt", "tls.key"].map(|name| format!("{dir}/{name}"));
+        let said = Command::new(built.path().join("dial"))
+            .arg(format!("localhost:{port}"))
+            .args(&files)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        (report.1["request"]["go_would_send"].clone(), said)
+    };
+    let (sends, said) = ask(&world.text("web"));
+    assert_eq!(sends, true);
+    assert!(said.contains("EOF"), "{said}");
+    // The probe has sent it all the same, and heard that its CA is not known.
+    let (sends, said) = ask(&world.text("stranger"));
+    assert_eq!(sends, false);
+    assert!(said.contains("certificate required"), "{said}");
 }

@@ -9,11 +9,14 @@
     reason = "a panic is how a test fails"
 )]
 
+mod faults;
 #[cfg(unix)]
 mod foreign;
 mod ports;
+mod server;
 mod shape;
 mod tls;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

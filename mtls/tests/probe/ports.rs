@@ -48,6 +48,26 @@ fn a_port_of_plain_http_does_not_speak_tls() {
     let report = probe(port, &[]);
     assert_verdict(&report, "plaintext_peer");
     assert_eq!(report.1["verdict"]["reason"], "plaintext_peer");
+    let says = report.1["verdict"]["says"].as_str().unwrap();
+    assert!(says.contains("plain HTTP"), "{says}");
+}
+
+#[test]
+fn a_port_that_speaks_first_and_something_else_is_known_by_its_greeting() {
+    for (greeting, what) in [
+        ("SSH-2.0-OpenSSH_9.2\r\n", "SSH"),
+        ("220 mail.example.org ESMTP\r\n", "SMTP"),
+        ("+OK ready\r\n", "does not speak TLS"),
+    ] {
+        let port = serve(move |mut stream| {
+            let _ = stream.write_all(greeting.as_bytes());
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        let report = probe(port, &[]);
+        assert_verdict(&report, "plaintext_peer");
+        let says = report.1["verdict"]["says"].as_str().unwrap();
+        assert!(says.contains(what), "{says}");
+    }
 }
 
 #[test]

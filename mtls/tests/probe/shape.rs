@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::tls::{Asks, server};
+use crate::server::{Asks, server};
 use crate::{World, probe};
 
 #[test]
@@ -16,19 +16,29 @@ fn the_shape_of_its_json_is_this() {
     };
     assert_eq!(
         keys(&report),
-        "by_hand chain http_status reached request stranger target tls verdict version without_certificate"
+        "by_hand chain drift faults http_status name_matches namesake reached request stranger target tls verdict version without_certificate"
     );
-    assert_eq!(keys(&report["reached"]), "address addresses tcp_ms");
-    assert_eq!(keys(&report["tls"]), "alpn group suite version");
+    assert_eq!(
+        keys(&report["reached"]),
+        "address addresses resolved tcp_ms"
+    );
+    assert_eq!(
+        keys(&report["tls"]),
+        "alpn group handshake_ms ocsp_stapled resumption suite version"
+    );
     assert_eq!(
         keys(&report["request"]),
-        "ca_names fits_ours required schemes"
+        "ca_names fits_ours go_would_send required scheme_fits_ours schemes"
     );
     assert_eq!(
         keys(&report["verdict"]),
-        "alert good reason remedy says word"
+        "alert good means reason remedy says word"
     );
     assert_eq!(keys(&report["without_certificate"]), "how let_in");
+    assert_eq!(
+        keys(&report["drift"]),
+        "addresses_not_asked clock_ahead_s on_disk other_addresses"
+    );
     assert_eq!(report["version"], 1);
 }
 

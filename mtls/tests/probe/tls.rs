@@ -1,61 +1,10 @@
-//! Servers of plain rustls, which can be told what to require.
+//! Whom servers of plain rustls let in.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use mtls_core::rustls::crypto::aws_lc_rs;
-use mtls_core::rustls::server::WebPkiClientVerifier;
-use mtls_core::rustls::{RootCertStore, ServerConfig, ServerConnection, Stream};
-use mtls_core::testing::LeafOptions;
-
+use crate::server::{Asks, Serves, server};
 use crate::{World, assert_verdict, probe};
-
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Asks {
-    Nobody,
-    Optionally,
-    Always,
-}
-
-/// A server of one, which says nothing but what TLS says, and reads until its client is gone.
-pub(crate) fn server(world: &World, asks: Asks, tickets: usize) -> u16 {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(world.ca.root_der()).unwrap();
-    let own = world.ca.issue_with(LeafOptions::service("/server"));
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-    let builder = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let builder = match asks {
-        Asks::Nobody => builder.with_no_client_auth(),
-        Asks::Optionally => {
-            builder.with_client_cert_verifier(verifier.allow_unauthenticated().build().unwrap())
-        }
-        Asks::Always => builder.with_client_cert_verifier(verifier.build().unwrap()),
-    };
-    let mut config = builder
-        .with_single_cert(own.chain_der(), own.key_der())
-        .unwrap();
-    config.send_tls13_tickets = tickets;
-    let config = Arc::new(config);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for mut tcp in listener.incoming().flatten() {
-            let mut tls = ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut stream = Stream::new(&mut tls, &mut tcp);
-            let _ = stream.flush();
-            let _ = stream.read(&mut [0; 1]);
-            // What is on its way to a refused client gets there.
-            let _ = tcp.shutdown(std::net::Shutdown::Write);
-            let _ = tcp.read_to_end(&mut Vec::new());
-        }
-    });
-    port
-}
 
 #[test]
 fn a_server_that_requires_certificates_accepts_ours_and_refuses_nobody_and_strangers() {
@@ -72,6 +21,9 @@ fn a_server_that_requires_certificates_accepts_ours_and_refuses_nobody_and_stran
         "by the alert certificate_required"
     );
     assert_eq!(report["stranger"]["how"], "by the alert unknown_ca");
+    // Not the name gives this one away, but the signature.
+    assert_eq!(report["namesake"]["how"], "by the alert decrypt_error");
+    assert_eq!(report["namesake"]["of"], report["request"]["ca_names"][0]);
     assert_eq!(
         report["chain"][0]["spiffe_id"][0],
         "spiffe://example.org/server"
@@ -86,6 +38,43 @@ fn a_server_that_refuses_us_is_heard_in_tls_1_3_too() {
     assert_verdict(&report, "refused_by_peer");
     assert_eq!(report.1["verdict"]["alert"], "unknown_ca", "{report:?}");
     assert_eq!(report.1["request"]["fits_ours"], false, "{report:?}");
+    assert_eq!(report.1["request"]["go_would_send"], false, "{report:?}");
+    let means = report.1["verdict"]["means"].as_str().unwrap();
+    assert!(means.contains("CA"), "{means}");
+}
+
+#[test]
+fn a_server_that_compares_the_names_of_cas_alone_is_found_out_by_a_stranger() {
+    let world = World::new();
+    let web = world.text("web");
+    let by_name = || Serves::of(&world, Asks::ByName).start(&world.ca.issue("/server"));
+    let report = probe(by_name(), &["--dir", &web, "--no-cert", "--stranger"]);
+    assert_verdict(&report, "not_enforced");
+    assert_eq!(report.1["without_certificate"]["let_in"], false);
+    assert_eq!(report.1["stranger"]["let_in"], false);
+    assert_eq!(report.1["namesake"]["let_in"], true);
+    let says = report.1["verdict"]["says"].as_str().unwrap();
+    assert!(says.contains("a CA's name and not its signature"), "{says}");
+    // Without our directory as well: the name is one that the server sends itself.
+    let report = probe(by_name(), &["--stranger"]);
+    assert_verdict(&report, "not_enforced");
+}
+
+#[test]
+fn each_dial_is_one_connection_and_there_are_no_others() {
+    let world = World::new();
+    let web = world.text("web");
+    for (arguments, dials) in [
+        (&["--no-cert"][..], 1),
+        (&["--dir", &web][..], 2),
+        (&["--dir", &web, "--no-cert", "--stranger"][..], 4),
+        (&["--dir", &web, "--every-address"][..], 2),
+    ] {
+        let serves = Serves::of(&world, Asks::Always);
+        let served = Arc::clone(&serves.served);
+        probe(serves.start(&world.ca.issue("/server")), arguments);
+        assert_eq!(served.load(Ordering::SeqCst), dials, "{arguments:?}");
+    }
 }
 
 #[test]
