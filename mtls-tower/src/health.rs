@@ -38,7 +38,8 @@ use tracing::{debug, warn};
 /// A connection is good for one request within 5 s, with 8 KiB of head; of 64 connections the oldest gives way to a new one.
 /// Bind it where probes come from and clients do not: it tells whoever asks whether this instance is ready.
 ///
-/// What it answers is [`Probes`], which a router of your own can answer too.
+/// What it answers is [`Probes`], which a router of your own can answer too. A service that is a server by one source and a client
+/// by another has both in it: `Probes::of(&server).and(&client)`.
 ///
 /// `.await` it, beside the server; it ends when it is dropped.
 ///
@@ -57,14 +58,15 @@ pub fn health(listener: TcpListener, probes: impl Into<Probes>) -> HealthServer 
     }
 }
 
-/// The answers to a kubelet's probes about a source, as [`health`] gives them: a tower service, for whoever has a plaintext
-/// port of their own for metrics and the like. `mtls_axum::probes` makes routes of it.
+/// The answers to a kubelet's probes about a source or several, as [`health`] gives them: a tower service, for whoever has a
+/// plaintext port of their own for metrics and the like. `mtls_axum::probes` makes routes of it.
 ///
 /// Liveness never depends on certificates: a new process would find the same ones. A renewal that is late, a list that is stale or
 /// files that do not hold are a word in the verbose answer, and no reason to take traffic away.
 #[derive(Debug, Clone)]
 pub struct Probes {
-    source: CredentialSource,
+    /// At least one.
+    sources: Vec<CredentialSource>,
     ready_margin: Duration,
 }
 
@@ -73,12 +75,32 @@ impl Probes {
     #[must_use]
     pub fn of(source: &CredentialSource) -> Self {
         Self {
-            source: source.clone(),
+            sources: vec![source.clone()],
             ready_margin: Duration::ZERO,
         }
     }
 
-    /// How long before the end of our own chain `/readyz` begins to say no, so that traffic has left when peers begin to refuse
+    /// About this source as well: ready is who is ready by each. With several the verbose answer has lines for each of them,
+    /// under its name (`[+]orders/credentials ok`): give it one by `SourceBuilder::name`. Of equal names the second is
+    /// `default-2`.
+    ///
+    /// Whatever a service cannot do without belongs here. What it could do without, such as a client for a log, would take
+    /// it out of traffic for nothing.
+    ///
+    /// ```no_run
+    /// # async fn run(listener: tokio::net::TcpListener, server: mtls_core::CredentialSource, client: mtls_core::CredentialSource) {
+    /// use mtls_tower::{Probes, health};
+    ///
+    /// health(listener, Probes::of(&server).and(&client)).await;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn and(mut self, source: &CredentialSource) -> Self {
+        self.sources.push(source.clone());
+        self
+    }
+
+    /// How long before the end of our own chain, of any source, `/readyz` begins to say no, so that traffic has left when peers begin to refuse
     /// us. Default: zero, which is when a new handshake can no longer succeed.
     ///
     /// Where all instances have one certificate they all say so at the same moment: no margin then makes an outage later, and
@@ -92,36 +114,64 @@ impl Probes {
     /// The answer to a request: to `/livez`, `/readyz` and `/healthz` by GET and HEAD, and 404 to all else.
     pub fn answer<B>(&self, request: &Request<B>) -> Response<String> {
         let asks = [Method::GET, Method::HEAD].contains(request.method());
-        let (name, checked) = match request.uri().path() {
-            "/livez" if asks => ("livez", None),
-            "/healthz" if asks => ("healthz", None),
-            "/readyz" if asks => ("readyz", Some(self.source.status())),
+        let now = Timestamp::now();
+        let (name, looks) = match request.uri().path() {
+            "/livez" if asks => ("livez", Vec::new()),
+            "/healthz" if asks => ("healthz", Vec::new()),
+            "/readyz" if asks => ("readyz", self.looks(now)),
             _ => {
                 let mut response = Response::new(String::new());
                 *response.status_mut() = StatusCode::NOT_FOUND;
                 return response;
             }
         };
-        let now = Timestamp::now();
-        let fault = checked.as_ref().and_then(|status| self.fault(status, now));
+        let failed = looks.iter().any(|look| look.fault.is_some());
         let verbose = request.uri().query().is_some_and(|query| {
             let mut options = query.split('&');
             options.any(|option| option.split('=').next() == Some("verbose"))
         });
         let mut body = String::new();
-        if verbose || fault.is_some() {
-            lines(&mut body, name, checked.as_ref(), fault, now);
+        if verbose || failed {
+            body.push_str("[+]ping ok\n");
+            for look in &looks {
+                look.write(&mut body, now);
+            }
+            let outcome = if failed { "failed" } else { "passed" };
+            // A String takes whatever is written.
+            let _ = writeln!(body, "{name} check {outcome}");
         } else {
             body.push_str("ok");
         }
         let mut response = Response::new(body);
-        if fault.is_some() {
+        if failed {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
+    }
+
+    /// At each source, and what it is called in the answer: nothing, if it is the only one.
+    fn looks(&self, now: Timestamp) -> Vec<Look> {
+        let several = self.sources.len() > 1;
+        let mut looks: Vec<Look> = Vec::new();
+        for source in &self.sources {
+            let status = source.status();
+            let namesakes = looks.iter().filter(|look| look.status.name == status.name);
+            let prefix = match (several, namesakes.count()) {
+                (false, _) => String::new(),
+                (true, 0) => format!("{}/", status.name),
+                (true, before) => format!("{}-{}/", status.name, before + 1),
+            };
+            let fault = self.fault(&status, now);
+            looks.push(Look {
+                prefix,
+                status,
+                fault,
+            });
+        }
+        looks
     }
 
     /// Why it is not ready, in a word.
@@ -238,42 +288,43 @@ async fn answer(tcp: TcpStream, probes: Probes) {
     }
 }
 
-/// In the form of Kubernetes' own components.
-fn lines(
-    body: &mut String,
-    name: &str,
-    checked: Option<&Status>,
-    fault: Option<&str>,
-    now: Timestamp,
-) {
-    body.push_str("[+]ping ok\n");
-    if let Some(status) = checked {
-        let credentials = match fault {
-            Some(fault) => &*format!("[-]credentials {fault}"),
-            None if status.late_renewal.is_some() => "[+]credentials due for renewal",
-            None => "[+]credentials ok",
+/// What was seen of a source.
+struct Look {
+    /// What its lines begin with.
+    prefix: String,
+    status: Status,
+    /// Why it is not ready.
+    fault: Option<&'static str>,
+}
+
+impl Look {
+    /// In the form of Kubernetes' own components.
+    fn write(&self, body: &mut String, now: Timestamp) {
+        let status = &self.status;
+        let credentials = match self.fault {
+            Some(fault) => ('-', fault),
+            None if status.late_renewal.is_some() => ('+', "due for renewal"),
+            None => ('+', "ok"),
         };
         let source = match status.last_error {
-            Some(_) => "[+]source stuck",
-            None => "[+]source ok",
+            Some(_) => "stuck",
+            None => "ok",
         };
         let mut lists = status.revocation_lists.iter();
         let lists = match (lists.len(), lists.any(|list| list.is_stale(now))) {
             (0, _) => None,
-            (_, true) => Some("[+]crl stale"),
-            (_, false) => Some("[+]crl ok"),
+            (_, true) => Some("stale"),
+            (_, false) => Some("ok"),
         };
-        for line in [Some(credentials), Some(source), lists]
-            .into_iter()
-            .flatten()
-        {
-            body.push_str(line);
-            body.push('\n');
+        let lines = [
+            Some(("credentials", credentials)),
+            Some(("source", ('+', source))),
+            lists.map(|word| ("crl", ('+', word))),
+        ];
+        for (what, (sign, word)) in lines.into_iter().flatten() {
+            let _ = writeln!(body, "[{sign}]{}{what} {word}", self.prefix);
         }
     }
-    let outcome = if fault.is_none() { "passed" } else { "failed" };
-    // A String takes whatever is written.
-    let _ = writeln!(body, "{name} check {outcome}");
 }
 
 /// A kubelet has one probe of each kind in flight.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use mtls_core::testing::{LeafOptions, TestCa};
 use mtls_core::{CredentialSource, Health};
-use mtls_tower::health;
+use mtls_tower::{Probes, health};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -75,6 +75,57 @@ async fn when_no_new_handshake_can_succeed_it_is_alive_and_not_ready() {
     assert!(body.ends_with("readyz check failed\n"), "{body}");
     assert!(!body.contains("example.org"), "{body}");
     assert_eq!(get(addr, "/livez").await, (200, "ok".into()));
+}
+
+#[tokio::test]
+async fn of_several_sources_the_worst_decides_and_each_is_named() {
+    let ca = TestCa::new("example.org");
+    let named = |name: &str, leaf: LeafOptions| {
+        let builder = CredentialSource::builder().name(name);
+        let material = ca.issue_with(leaf).material();
+        let (_publisher, source) = builder.publish(material, ca.trust_material()).unwrap();
+        source
+    };
+    let sound = || LeafOptions::service("/api");
+    let ends = || sound().expires_in(Duration::from_secs(60));
+    let ask = |probes: Probes| async move {
+        let server = health(listen(), probes.ready_margin(Duration::from_secs(3600)));
+        let addr = server.local_addr().unwrap();
+        let task = tokio::spawn(server.into_future());
+        let (status, body) = get(addr, "/readyz?verbose").await;
+        assert_eq!(get(addr, "/livez").await, (200, "ok".into()));
+        task.abort();
+        (status, body)
+    };
+    let (server, client) = (named("server", sound()), named("client", sound()));
+    let both = "[+]ping ok\n[+]server/credentials ok\n[+]server/source ok\n\
+                [+]client/credentials ok\n[+]client/source ok\nreadyz check passed\n";
+    let answer = ask(Probes::of(&server).and(&client)).await;
+    assert_eq!(answer, (200, both.to_owned()));
+
+    // Whichever it is.
+    let ending = named("client", ends());
+    let failed = "[+]ping ok\n[+]server/credentials ok\n[+]server/source ok\n\
+                  [-]client/credentials about to expire\n[+]client/source ok\nreadyz check failed\n";
+    let answer = ask(Probes::of(&server).and(&ending)).await;
+    assert_eq!(answer, (503, failed.to_owned()));
+    let (status, body) = ask(Probes::of(&ending).and(&server)).await;
+    assert_eq!(status, 503);
+    assert!(
+        body.contains("[-]client/credentials about to expire\n"),
+        "{body}"
+    );
+    assert!(body.contains("[+]server/credentials ok\n"), "{body}");
+
+    // Two that nobody has named are told apart all the same.
+    let (one, other) = (named("default", sound()), named("default", ends()));
+    let (status, body) = ask(Probes::of(&one).and(&other)).await;
+    assert_eq!(status, 503);
+    assert!(body.contains("[+]default/credentials ok\n"), "{body}");
+    assert!(
+        body.contains("[-]default-2/credentials about to expire\n"),
+        "{body}"
+    );
 }
 
 #[tokio::test]
