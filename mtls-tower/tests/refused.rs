@@ -6,15 +6,18 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Accepting, Foreign, Log, connect, patient, refusal, server, server_for, within};
+use common::{
+    Accepting, Foreign, Log, connect, https, patient, refusal, server, server_for, within,
+};
 use mtls_core::rustls::version::{TLS12, TLS13};
 use mtls_core::testing::TestCa;
-use mtls_core::{Alert, Policy, Reason, ServerTls, TlsVersions};
-use mtls_tower::{Acceptor, Limits};
+use mtls_core::{Alert, ClientTls, Policy, Reason, ServerTls, TlsVersions};
+use mtls_tower::{Acceptor, Connector, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use tracing::Level;
 
 fn web_only(ca: &TestCa) -> Policy {
     Policy::spiffe_id(ca.spiffe_id("/web")).unwrap()
@@ -144,4 +147,66 @@ async fn tls_1_2_is_refused_where_it_was_not_switched_on() {
         .config(&ca);
     assert_eq!(refusal(old, server.addr).await, "protocol_version");
     assert_eq!(log.next_refusal().await.reason(), "no_common_parameters");
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_over_and_over_warns_once_a_minute_and_counts_the_others() {
+    let (ca, other) = (TestCa::new("example.org"), TestCa::new("example.org"));
+    let server = Accepting::start(server(&ca), patient()).await;
+    let of_client = |log: &Log, level| {
+        let mut entries = log.at(level);
+        entries.retain(|entry| entry.get("mtls.side") == Some("client"));
+        entries
+    };
+    // It trusts the server, whom it is a stranger to; and another that is a stranger to it.
+    let (_publisher, source) = mtls_core::CredentialSource::builder()
+        .publish(
+            other.issue("/web").material(),
+            mtls_core::TrustMaterial::new(vec![ca.root_der(), other.root_der()]),
+        )
+        .unwrap();
+    let tls = ClientTls::builder(&source).verify_server_name();
+    let connector = Connector::new(tls.build().unwrap());
+    let log = Log::start();
+    for _ in 0..20 {
+        within(connector.connect(&https(server.addr)))
+            .await
+            .unwrap_err();
+    }
+    let warned = of_client(&log, Level::WARN);
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert_eq!(warned[0].reason(), "refused_by_peer");
+    assert_eq!(warned[0].get("mtls.others"), Some("0"));
+    assert!(
+        warned[0]
+            .get("mtls.remedy")
+            .is_some_and(|it| !it.is_empty())
+    );
+    assert!(warned[0].get("server.address").is_some(), "{warned:?}");
+    assert_eq!(of_client(&log, Level::DEBUG).len(), 20);
+
+    // Another reason has a line of its own.
+    let stranger = Accepting::start(server_for_stranger(), patient()).await;
+    within(connector.connect(&https(stranger.addr)))
+        .await
+        .unwrap_err();
+    let warned = of_client(&log, Level::WARN);
+    assert_eq!(warned.len(), 2, "{warned:?}");
+    assert_eq!(warned[1].reason(), "unknown_issuer");
+
+    // And the first, after a minute.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    within(connector.connect(&https(server.addr)))
+        .await
+        .unwrap_err();
+    let warned = of_client(&log, Level::WARN);
+    assert_eq!(warned.len(), 3, "{warned:?}");
+    assert_eq!(warned[2].reason(), "refused_by_peer");
+    assert_eq!(warned[2].get("mtls.others"), Some("19"));
+}
+
+fn server_for_stranger() -> ServerTls {
+    server(&TestCa::new("example.org"))
 }
