@@ -188,3 +188,32 @@ async fn at_no_moment_of_any_reload_is_a_client_without_a_certificate_let_in() {
     });
     assert!(attempts.load(Ordering::Relaxed) > 30);
 }
+
+#[tokio::test]
+async fn the_warning_of_a_rejected_reload_has_all_that_is_wrong_and_each_on_a_line() {
+    let (log, _guard) = Log::start();
+    let ca = TestCa::new("example.org");
+    let dir = PlainDir::new(&ca.issue("/web"));
+    let source = watch_with(builder().grace(Duration::ZERO), dir.path()).await;
+    // One fault alone: there is nothing beside it.
+    dir.rename_over("tls.key", ca.issue("/web").key_pem());
+    let refused = refused_reload(&source).await;
+    assert_eq!(refused.reason(), Reason::KeyMismatch);
+    let told = log.at(Level::WARN, "what is on disk does not hold");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("mtls.reason=\"key_mismatch\""), "{told:?}");
+    assert!(told[0].contains("mtls.findings= "), "{told:?}");
+
+    dir.rotate(&ca.issue("/web"));
+    reload(&source).await;
+    // Two at once, in two files.
+    dir.rename_over("tls.key", ca.issue("/web").key_pem());
+    dir.rename_over("ca.crt", "no certificate at all\n");
+    refused_reload(&source).await;
+    let told = log.at(Level::WARN, "what is on disk does not hold");
+    assert_eq!(told.len(), 2, "{told:?}");
+    let (_, findings) = told[1].split_once("mtls.findings=").unwrap();
+    assert!(told[1].contains("tls.key"), "{told:?}");
+    assert!(told[1].contains("ca.crt"), "{told:?}");
+    assert!(!findings.starts_with(' '), "{told:?}");
+}

@@ -141,6 +141,14 @@ impl Log {
             .count()
     }
 
+    /// The lines at this level with this text in them.
+    pub(crate) fn at(&self, level: Level, text: &str) -> Vec<String> {
+        let lines = self.0.lock().unwrap();
+        let found = lines.iter();
+        let found = found.filter(|(at, line)| *at == level && line.contains(text));
+        found.map(|(_, line)| line.clone()).collect()
+    }
+
     pub(crate) fn warnings(&self) -> usize {
         self.count(Level::WARN, "") + self.count(Level::ERROR, "")
     }
