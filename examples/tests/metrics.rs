@@ -211,10 +211,18 @@ async fn what_the_alert_rules_ask_for_is_exported_and_quiet_while_all_is_well() 
             assert_eq!(kind, Some(listed.kind.as_str()), "{alert}: {metric}");
         }
     }
-    assert_eq!(scrape.source("mtls_source_up"), 1.0);
-    assert_eq!(scrape.source("mtls_credentials_renewal_late"), 0.0);
-    assert!(scrape.source("mtls_crl_next_update_timestamp_seconds") > unix_now());
-    assert!(scrape.source("mtls_credentials_not_after_timestamp_seconds") > unix_now());
+    for alert in [
+        "MtlsCredentialsExpired",
+        "MtlsCredentialsRevoked",
+        "MtlsCrlStale",
+        "MtlsFileNeverReplaced",
+        "MtlsOldTrustLingers",
+        "MtlsPeersExpired",
+        "MtlsRenewalLate",
+        "MtlsSourceStuck",
+    ] {
+        assert!(!holds(alert, &Scrape::parse(""), &scrape), "{alert}");
+    }
     assert!((scrape.source("mtls_clock_timestamp_seconds") - unix_now()).abs() < 180.0);
     assert_eq!(scrape.get(EXPIRED), None);
     let took = scrape.get("mtls_handshake_duration_seconds_count{side=\"server\"}");
@@ -223,83 +231,200 @@ async fn what_the_alert_rules_ask_for_is_exported_and_quiet_while_all_is_well() 
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
 }
 
-/// The alert and the metric that it is for, so that neither can be renamed alone.
-fn assert_named(alert: &str, metric: &str) {
+/// Whether an alert's condition holds of a scrape, as Prometheus would see it. Of rules it knows what those for one metric
+/// are made of: a comparison with a number or with the present, and what a counter has grown by since the scrape before.
+fn holds(alert: &str, before: &Scrape, now: &Scrape) -> bool {
     let rules = rules();
     let expr = rules.get(alert).unwrap_or_else(|| panic!("no {alert}"));
-    assert!(metrics_of(expr).contains(&metric), "{alert}: {expr}");
+    let [left, comparison, right] = expr.split(' ').collect::<Vec<_>>()[..] else {
+        panic!("{alert}: {expr}");
+    };
+    let right = match right {
+        "time()" => unix_now(),
+        number => number.parse().unwrap(),
+    };
+    let grows = left.strip_prefix("increase(");
+    let grows = grows.and_then(|left| left.strip_suffix("[10m])"));
+    let selected = now.select(grows.unwrap_or(left));
+    let mut selected = selected.map(|(series, value)| match grows {
+        Some(_) => value - before.get(series).unwrap_or(0.0),
+        None => value,
+    });
+    selected.any(|left| match comparison {
+        "==" => left == right,
+        "<" => left < right,
+        ">" => left > right,
+        other => panic!("{alert}: {other}"),
+    })
+}
+
+impl Scrape {
+    /// The series of a metric that have these labels: `metric{label="value",..}`.
+    fn select(&self, selector: &str) -> impl Iterator<Item = (&str, f64)> {
+        let (metric, labels) = selector.split_once('{').unwrap_or((selector, ""));
+        let labels: Vec<_> = labels.trim_end_matches('}').split(',').collect();
+        let labels: Vec<_> = labels.iter().map(|label| (*label).to_owned()).collect();
+        let metric = metric.to_owned();
+        self.series.iter().filter_map(move |(series, value)| {
+            let (name, has) = series.split_once('{').unwrap_or((series, ""));
+            let has: Vec<_> = has.trim_end_matches('}').split(',').collect();
+            let is_it = name == metric
+                && labels
+                    .iter()
+                    .all(|label| label.is_empty() || has.contains(&label.as_str()));
+            is_it.then_some((series.as_str(), *value))
+        })
+    }
+}
+
+#[test]
+fn what_holds_of_a_scrape_is_what_the_rule_says() {
+    let scrape = |text: &str| Scrape::parse(&format!("# TYPE mtls_source_up gauge\n{text}"));
+    let (up, down) = (
+        "mtls_source_up{name=\"a\"} 1\n",
+        "mtls_source_up{name=\"b\"} 0\n",
+    );
+    let fine = scrape(up);
+    let one_is_down = scrape(&format!("{up}{down}"));
+    assert!(!holds("MtlsSourceStuck", &fine, &fine));
+    assert!(holds("MtlsSourceStuck", &fine, &one_is_down));
+    let counted = |outcome: &str, count: u8| {
+        let labels = format!("side=\"server\",outcome=\"{outcome}\",reason=\"expired\"");
+        let kind = "# TYPE mtls_handshakes_total counter\n";
+        Scrape::parse(&format!(
+            "{kind}mtls_handshakes_total{{{labels}}} {count}\n"
+        ))
+    };
+    let (two, three) = (counted("refused", 2), counted("refused", 3));
+    assert!(holds("MtlsPeersExpired", &two, &three));
+    assert!(!holds("MtlsPeersExpired", &three, &three));
+    assert!(!holds("MtlsPeersExpired", &two, &counted("failed", 3)));
+}
+
+/// Waits until what an alert is written over says so, which it does not before.
+async fn raises(server: &Server, alert: &str, before: &Scrape) -> Scrape {
+    server.until(alert, |now| holds(alert, before, now)).await
+}
+
+async fn quiet(server: &Server, alert: &str) -> Scrape {
+    let scrape = server.scrape().await;
+    assert!(!holds(alert, &scrape, &scrape), "{alert}: {scrape:?}");
+    scrape
 }
 
 #[tokio::test]
 async fn a_broken_mount_raises_its_series_until_it_is_mended() {
-    assert_named("MtlsSourceStuck", "mtls_source_up");
+    let alert = "MtlsSourceStuck";
     let ca = TestCa::new("example.org");
     let dir = MountedDir::new(&ca.issue("/api"));
     let server = Server::start(&[dir.path().to_str().unwrap()]).await;
+    // A rotation that holds is no fault.
+    dir.rotate(&ca.issue("/api"));
+    let generation = |it: &Scrape| it.source("mtls_snapshot_generation");
+    server.until("rotated", |it| generation(it) == 2.0).await;
+    let before = quiet(&server, alert).await;
+
     Broken::KeyMismatch.write(&ca, &dir);
-    let scrape = server
-        .until("down", |it| it.source("mtls_source_up") == 0.0)
-        .await;
+    let scrape = raises(&server, alert, &before).await;
     let rejected =
         "mtls_reloads_total{name=\"default\",outcome=\"rejected\",reason=\"key_mismatch\"}";
+    assert_eq!(before.get(rejected), None);
     assert!(scrape.get(rejected) >= Some(1.0));
     // What was served before is served on.
+    assert_eq!(generation(&scrape), 2.0);
     let (head, body) = server.get("/readyz?verbose").await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     assert!(body.contains("[+]source stuck"), "{body}");
+
     dir.rotate(&ca.issue("/api"));
-    server
-        .until("up", |it| it.source("mtls_source_up") == 1.0)
-        .await;
+    let mended = |it: &Scrape| !holds(alert, &scrape, it);
+    server.until("mended", mended).await;
 }
 
 #[tokio::test]
-async fn a_stale_crl_raises_its_series() {
-    let metric = "mtls_crl_next_update_timestamp_seconds";
-    assert_named("MtlsCrlStale", metric);
+async fn a_list_that_becomes_stale_raises_its_series_until_its_successor_is_here() {
+    let alert = "MtlsCrlStale";
     let ca = TestCa::new("example.org");
     let dir = MountedDir::new(&ca.issue("/api"));
     let list = tempfile::NamedTempFile::new().unwrap();
-    fs::write(list.path(), ca.crl().stale().pem()).unwrap();
-    let (dir, list) = (dir.path().to_str().unwrap(), list.path().to_str().unwrap());
-    let server = Server::start(&[dir, "--crl", list]).await;
-    assert!(server.scrape().await.source(metric) < unix_now());
+    let due = SystemTime::now() + Duration::from_secs(10);
+    fs::write(list.path(), ca.crl().next_update(due).pem()).unwrap();
+    let (dir, path) = (dir.path().to_str().unwrap(), list.path().to_str().unwrap());
+    let server = Server::start(&[dir, "--crl", path]).await;
     server.knock(&ca.issue("/web"), &ca).await;
+    let scrape = server.until("it is in", |it| it.get(OK) == Some(1.0)).await;
+    assert!(
+        !holds(alert, &scrape, &scrape),
+        "it took ten seconds to get here"
+    );
+
+    let scrape = raises(&server, alert, &scrape).await;
     let refused = "mtls_handshakes_total{side=\"server\",outcome=\"refused\",reason=\"crl_stale\"}";
+    assert_eq!(scrape.get(refused), None);
+    // Whole seconds: the last one that it is good for may not be over.
+    let refusing = async {
+        while server.scrape().await.get(refused).is_none() {
+            server.knock(&ca.issue("/web"), &ca).await;
+        }
+    };
+    within(refusing).await;
+    let let_in = server.scrape().await.get(OK).unwrap();
+
+    fs::write(list.path(), ca.crl().number(2).pem()).unwrap();
+    let mended = |it: &Scrape| !holds(alert, &scrape, it);
+    server.until("mended", mended).await;
+    server.knock(&ca.issue("/web"), &ca).await;
     server
-        .until("who is new is refused", |it| it.get(refused) == Some(1.0))
+        .until("it is in again", |it| it.get(OK) > Some(let_in))
         .await;
 }
 
 #[tokio::test]
 async fn a_stuck_renewer_raises_its_series_before_anything_fails() {
-    let metric = "mtls_credentials_renewal_late";
-    assert_named("MtlsRenewalLate", metric);
+    let alert = "MtlsRenewalLate";
     let ca = TestCa::new("example.org");
     let (now, hour) = (SystemTime::now(), Duration::from_secs(60 * 60));
-    let old = LeafOptions::service("/api").validity(now - 95 * hour, now + 5 * hour);
-    let dir = MountedDir::new(&ca.issue_with(old));
+    let dir = MountedDir::new(&ca.issue("/api"));
     let server = Server::start(&[dir.path().to_str().unwrap()]).await;
-    let scrape = server.scrape().await;
-    assert_eq!(scrape.source(metric), 1.0);
+    let before = quiet(&server, alert).await;
+
+    let old = LeafOptions::service("/api").validity(now - 95 * hour, now + 5 * hour);
+    dir.rotate(&ca.issue_with(old));
+    let scrape = raises(&server, alert, &before).await;
     assert_eq!(scrape.source("mtls_source_up"), 1.0);
     let (head, body) = server.get("/readyz?verbose").await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     assert!(body.contains("[+]credentials due for renewal"), "{body}");
+
     dir.rotate(&ca.issue("/api"));
-    server.until("renewed", |it| it.source(metric) == 0.0).await;
+    let mended = |it: &Scrape| !holds(alert, &scrape, it);
+    server.until("renewed", mended).await;
 }
 
 #[tokio::test]
 async fn an_expired_peer_raises_its_series() {
-    assert_named("MtlsPeersExpired", "mtls_handshakes_total");
+    let alert = "MtlsPeersExpired";
     let ca = TestCa::new("example.org");
     let dir = MountedDir::new(&ca.issue("/api"));
     let server = Server::start(&[dir.path().to_str().unwrap()]).await;
+    // One that is let in does not, nor one that is refused for something else.
+    server.knock(&ca.issue("/web"), &ca).await;
+    server
+        .knock(&TestCa::new("example.org").issue("/web"), &ca)
+        .await;
+    let unknown =
+        "mtls_handshakes_total{side=\"server\",outcome=\"refused\",reason=\"unknown_issuer\"}";
+    let before = server
+        .until("both are judged", |it| {
+            it.get(OK) == Some(1.0) && it.get(unknown) == Some(1.0)
+        })
+        .await;
+    let nothing = Scrape::parse("");
+    assert!(!holds(alert, &nothing, &before), "{before:?}");
+
     let expired = ca.issue_with(LeafOptions::service("/web").expired());
     server.knock(&expired, &ca).await;
-    let scrape = server
-        .until("refused", |it| it.get(EXPIRED) == Some(1.0))
-        .await;
-    assert_eq!(scrape.get(OK), None);
+    let scrape = raises(&server, alert, &before).await;
+    assert_eq!(scrape.get(EXPIRED), Some(1.0));
+    assert_eq!(scrape.get(OK), Some(1.0));
 }
