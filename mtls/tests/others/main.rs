@@ -12,11 +12,13 @@
 mod go;
 mod issued;
 mod openssl;
+#[path = "../tools/mod.rs"]
 mod tools;
 
 use std::path::Path;
+use std::process::Command;
 
-use mtls_core::check::{CheckRule, CheckSet, Report, check};
+use mtls_core::check::CheckRule;
 use mtls_core::testing::{Rehearsal, TestCa};
 
 /// The files of a rehearsal, written to a directory, with the chain split as other programs want it.
@@ -60,21 +62,53 @@ impl Written {
     }
 }
 
-fn rules(report: &Report) -> Vec<CheckRule> {
-    let mut rules: Vec<_> = report.findings().iter().map(|found| found.rule).collect();
-    rules.sort_unstable();
-    rules.dedup();
-    rules
+/// What `mtls check` says of `leaf.pem`, `leaf.key` and `ca.pem` of a directory.
+#[derive(Debug)]
+struct Judged {
+    code: i32,
+    rules: Vec<String>,
+    /// The words for each.
+    found: Vec<String>,
 }
 
-/// What the check finds in `leaf.pem`, `leaf.key` and `ca.pem` of a directory.
-fn checked(dir: &Path) -> Report {
-    let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
-    let set = CheckSet::of_credentials(
-        ("leaf.pem", &read("leaf.pem")),
-        ("leaf.key", &read("leaf.key")),
-    );
-    let set = set.with_bundle("ca.pem", &read("ca.pem"));
-    let options = mtls_core::check::CheckOptions::new(mtls_core::Timestamp::now());
-    check(&set, &options).unwrap()
+/// By the command, as somebody would ask it.
+fn judged(dir: &Path, more: &[&str]) -> Judged {
+    let files = [
+        "--chain", "leaf.pem", "--key", "leaf.key", "--bundle", "ca.pem",
+    ];
+    let output = Command::new(env!("CARGO_BIN_EXE_mtls"))
+        .args(["check", "--format", "json"])
+        .args(files)
+        .args(more)
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = said["sets"][0]["findings"].as_array().unwrap();
+    let all = |field: &str| {
+        let texts = findings.iter().map(|found| found[field].as_str().unwrap());
+        texts.map(ToOwned::to_owned).collect()
+    };
+    Judged {
+        code: output.status.code().unwrap(),
+        rules: all("rule"),
+        found: all("found"),
+    }
+}
+
+#[track_caller]
+fn nothing_is_wrong(dir: &Path, more: &[&str]) {
+    let judged = judged(dir, more);
+    assert_eq!(judged.code, 0, "{judged:?}");
+    assert_eq!(judged.rules, [""; 0], "{judged:?}");
+}
+
+/// It lacks one usage, which the finding names, and nothing else is wrong with it.
+#[track_caller]
+fn it_lacks(usage: &str, dir: &Path, more: &[&str]) {
+    let judged = judged(dir, more);
+    assert_eq!(judged.code, 1, "{judged:?}");
+    assert_eq!(judged.rules, ["eku-missing-role"], "{judged:?}");
+    let words = format!("without {usage}");
+    assert!(judged.found[0].contains(&words), "{judged:?}");
 }

@@ -38,18 +38,27 @@ fn used(tools: &[Tool]) {
 }
 
 #[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "no test needs all of them")]
 pub(crate) enum Tool {
     Certtool,
+    CurlWithOpenssl3,
     Go,
     Openssl3,
+    Python3WithOpenssl3,
 }
 
 impl Tool {
     fn is_here(self) -> bool {
         let (program, argument, wanted) = match self {
             Self::Certtool => ("certtool", "--version", "certtool 3."),
+            Self::CurlWithOpenssl3 => ("curl", "--version", "OpenSSL/3"),
             Self::Go => ("go", "version", "go version go1."),
             Self::Openssl3 => ("openssl", "version", "OpenSSL 3"),
+            Self::Python3WithOpenssl3 => (
+                "python3",
+                "-Icimport ssl; print(ssl.OPENSSL_VERSION)",
+                "OpenSSL 3",
+            ),
         };
         let version = Command::new(program).arg(argument).output();
         version.is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains(wanted))
@@ -63,7 +72,11 @@ pub(crate) struct Said {
     pub(crate) text: String,
 }
 
-pub(crate) fn run<A: AsRef<OsStr>>(program: &str, arguments: &[A], dir: &Path) -> Said {
+pub(crate) fn run<A: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    arguments: &[A],
+    dir: &Path,
+) -> Said {
     let output = Command::new(program)
         .args(arguments)
         .current_dir(dir)
