@@ -87,22 +87,33 @@ fn meaning(text: &str) -> Option<Meaning> {
     if let Some(alert) = alerts::named(text) {
         return Some(of_alert(alert));
     }
+    // What has no reason of ours has a name all the same.
+    if let Some(page) = pages::of_name(text) {
+        return Some(of_page(page));
+    }
     // A log line of ours says its reason; there is nothing to guess.
     if let Some(reason) = logged(text) {
         return Some(of_reason(reason));
     }
     if let Some(symptom) = symptoms::find(text) {
-        return Some(Meaning {
-            kind: "symptom",
-            name: symptom.pattern.to_owned(),
-            means: symptom.means.to_owned(),
-            sections: symptom.sections(),
-        });
+        return Some(of_symptom(symptom));
     }
     if let Some(alert) = alerts::within(text) {
         return Some(of_alert(alert));
     }
+    if let Some(symptom) = symptoms::find_vague(text) {
+        return Some(of_symptom(symptom));
+    }
     mentioned(text)
+}
+
+fn of_symptom(symptom: symptoms::Symptom) -> Meaning {
+    Meaning {
+        kind: "symptom",
+        name: symptom.pattern.to_owned(),
+        means: symptom.means.to_owned(),
+        sections: symptom.sections(),
+    }
 }
 
 fn of_rule(rule: CheckRule) -> Meaning {
@@ -125,6 +136,15 @@ fn of_reason(reason: Reason) -> Meaning {
         name: reason.to_string(),
         means: "One of the reasons that logs, metrics and errors tell.".to_owned(),
         sections: vec![reason.as_str()],
+    }
+}
+
+fn of_page(page: Page) -> Meaning {
+    Meaning {
+        kind: "section",
+        name: page.name.to_owned(),
+        means: "It has no reason of ours: another stack fails so, or nothing does.".to_owned(),
+        sections: vec![page.name],
     }
 }
 

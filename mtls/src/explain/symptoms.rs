@@ -15,6 +15,11 @@ impl Symptom {
         self.sections.split(", ").collect()
     }
 
+    /// Whether it tells no more than that the peer refused, or that the connection is gone: whatever stands beside it says why.
+    fn is_vague(&self) -> bool {
+        self.sections.starts_with("refused_by_peer")
+    }
+
     /// How much of the text it accounts for; `None` if it is not what is meant.
     fn weight(&self, text: &str) -> Option<usize> {
         let pieces = || self.pattern.split(" + ");
@@ -24,10 +29,20 @@ impl Symptom {
     }
 }
 
-/// The one that accounts for most of the text; of equals the first.
+/// The one that tells a cause and accounts for most of the text; of equals the first.
 pub(super) fn find(text: &str) -> Option<Symptom> {
+    heaviest(text, |symptom| !symptom.is_vague())
+}
+
+/// The same among those that tell none, for a text in which nothing else does.
+pub(super) fn find_vague(text: &str) -> Option<Symptom> {
+    heaviest(text, Symptom::is_vague)
+}
+
+fn heaviest(text: &str, is_wanted: impl Fn(&Symptom) -> bool) -> Option<Symptom> {
     let text = normal(text);
-    let weighed = all().filter_map(|symptom| Some((symptom.weight(&text)?, symptom)));
+    let wanted = all().filter(is_wanted);
+    let weighed = wanted.filter_map(|symptom| Some((symptom.weight(&text)?, symptom)));
     weighed
         .reduce(|best, next| if next.0 > best.0 { next } else { best })
         .map(|(_, symptom)| symptom)

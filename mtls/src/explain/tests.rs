@@ -62,7 +62,8 @@ fn every_rule_is_in_the_section_that_its_anchor_is_in() {
 fn every_symptom_is_found_by_what_it_looks_for() {
     for symptom in symptoms::all() {
         let text = symptom.pattern.replace(" + ", " ... ");
-        let found = symptoms::find(&text).unwrap();
+        let found = symptoms::find(&text).or_else(|| symptoms::find_vague(&text));
+        let found = found.unwrap();
         assert_eq!(found.sections(), symptom.sections(), "{text}: {found:?}");
     }
 }
@@ -145,6 +146,36 @@ fn what_says_more_counts_more_and_line_breaks_count_nothing() {
     assert_eq!(
         main_section(r#"valid for name "x"; certificate is not valid for any names"#),
         Some("no_san")
+    );
+}
+
+#[test]
+fn what_tells_a_cause_counts_more_than_what_was_lost_by_it() {
+    // As tonic and reqwest print it: what failed, and why, in one line.
+    for (text, section) in [
+        (
+            "transport error: invalid peer certificate: UnknownIssuer",
+            "unknown_issuer",
+        ),
+        (
+            "error sending request: client error (SendRequest): certificate expired: verification time 5",
+            "expired",
+        ),
+        ("transport error: operation was canceled", "refused_by_peer"),
+    ] {
+        assert_eq!(main_section(text), Some(section), "{text}");
+    }
+    let alert = meaning("transport error: received fatal alert: UnknownCA").unwrap();
+    assert_eq!(alert.kind, "alert");
+    assert!(alert.sections.contains(&"unknown_issuer"));
+}
+
+#[test]
+fn a_section_beside_the_runbook_is_known_by_its_name() {
+    let found = meaning("resumed_session").unwrap();
+    assert_eq!(
+        (found.kind, found.sections),
+        ("section", vec!["resumed_session"])
     );
 }
 

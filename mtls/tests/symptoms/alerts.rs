@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use mtls_core::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use mtls_core::rustls::server::ResolvesServerCertUsingSni;
-use mtls_core::rustls::{ClientConfig, ServerConfig, ServerConnection, version};
+use mtls_core::rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, version};
 use mtls_core::testing::TestCa;
 
 use crate::leads_to;
-use crate::plain::{Own, client, provider, server, shake, take};
+use crate::plain::{Own, client, converse, provider, server, shake, take};
 
 #[test]
 fn a_client_without_a_certificate_is_told_so_and_the_server_too() {
@@ -111,4 +111,19 @@ fn plaintext_is_told_from_tls() {
     let told = take(&mut server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert!(told.contains("InvalidContentType"), "{told}");
     leads_to(&told, "plaintext_peer");
+}
+
+/// rustls reads it before anything encrypted came, as OpenSSL's client sends it (`foreign.rs`), and not later.
+#[test]
+fn an_alert_in_plaintext_cannot_be_decrypted_once_its_sender_has_encrypted() {
+    let ca = TestCa::new("example.org");
+    let web = client(&ca, Some(Own::of(&ca.issue("/web")))).unwrap();
+    let name = "localhost".try_into().unwrap();
+    let mut web = ClientConnection::new(Arc::new(web), name).unwrap();
+    let mut server = ServerConnection::new(Arc::new(server(&ca))).unwrap();
+    assert!(converse(&mut server, &mut web).server.is_none());
+    let unknown_ca = [21, 3, 3, 0, 2, 2, 48];
+    let told = take(&mut server, &unknown_ca).unwrap();
+    assert_eq!(told, "cannot decrypt peer's message");
+    leads_to(&told, "refused_by_peer");
 }

@@ -7,10 +7,10 @@ use mtls_core::rustls::RootCertStore;
 use mtls_core::rustls::pki_types::pem::PemObject;
 use mtls_core::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use mtls_core::rustls::server::WebPkiClientVerifier;
-use mtls_core::testing::{Broken, Rehearsal, TestCa};
+use mtls_core::testing::{Broken, PlainDir, Rehearsal, TestCa};
 
-use crate::leads_to;
-use crate::plain::{Own, client, provider};
+use crate::plain::{Own, client, provider, roots_of};
+use crate::{checked, leads_to, printed};
 
 fn key_error(broken: Broken) -> mtls_core::rustls::pki_types::pem::Error {
     let set = broken.make(&TestCa::new("example.org"));
@@ -70,6 +70,25 @@ fn a_bundle_that_parses_to_nothing_has_no_anchors() {
     leads_to(&error, "empty_bundle");
 }
 
+/// What cert-manager writes where its issuer knows no CA, mounted: by what the check prints, and by what plain rustls says.
+#[test]
+fn a_secret_whose_bundle_is_empty_or_absent_is_told_by_the_check() {
+    let ca = TestCa::new("example.org");
+    let dir = PlainDir::new(&ca.issue("/web"));
+    assert_eq!(checked(dir.path()), [""; 0]);
+    dir.truncate("ca.crt");
+    let found = printed(dir.path());
+    assert!(found.contains("error file-empty"), "{found}");
+    leads_to(&found, "empty_bundle");
+    let anchors = CertificateDer::pem_slice_iter(&std::fs::read(dir.file("ca.crt")).unwrap())
+        .map(Result::unwrap)
+        .collect::<Vec<_>>();
+    let builder = WebPkiClientVerifier::builder_with_provider(roots_of(anchors), provider());
+    leads_to(&builder.build().unwrap_err().to_string(), "empty_bundle");
+    dir.remove("ca.crt");
+    leads_to(&printed(dir.path()), "file_missing");
+}
+
 #[test]
 fn a_cut_file_lacks_its_end_and_one_without_line_breaks_its_begin() {
     let ca = TestCa::new("example.org");
@@ -98,8 +117,6 @@ fn what_fails_without_a_word_has_a_rule_that_leads_on() {
         ("bundle-same-name", "untrusted_key"),
         ("crl-none", "crl_unusable"),
         ("mount-subpath", "expired"),
-        ("sig-provider", "unsupported_algorithm"),
-        ("sig-weak", "unsupported_algorithm"),
     ] {
         leads_to(rule, section);
     }

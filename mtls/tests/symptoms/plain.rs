@@ -9,7 +9,8 @@ use mtls_core::rustls::pki_types::pem::PemObject;
 use mtls_core::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use mtls_core::rustls::server::{ClientCertVerifierBuilder, WebPkiClientVerifier};
 use mtls_core::rustls::{
-    ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig, ServerConnection, version,
+    ClientConfig, ClientConnection, Error, HandshakeKind, RootCertStore, ServerConfig,
+    ServerConnection, version,
 };
 use mtls_core::testing::{BrokenSet, Issued, TestCa};
 
@@ -45,9 +46,22 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
+/// The other one, which can do less.
+pub(crate) fn ring() -> Arc<CryptoProvider> {
+    Arc::new(mtls_core::rustls::crypto::ring::default_provider())
+}
+
 pub(crate) fn roots(ca: &TestCa) -> Arc<RootCertStore> {
+    roots_of([ca.root_der()])
+}
+
+pub(crate) fn roots_of(
+    anchors: impl IntoIterator<Item = CertificateDer<'static>>,
+) -> Arc<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    roots.add(ca.root_der()).unwrap();
+    for anchor in anchors {
+        roots.add(anchor).unwrap();
+    }
     Arc::new(roots)
 }
 
@@ -61,8 +75,15 @@ pub(crate) fn server(ca: &TestCa) -> ServerConfig {
 }
 
 pub(crate) fn server_with(verifier: ClientCertVerifierBuilder, ca: &TestCa) -> ServerConfig {
-    let own = Own::of(&ca.issue("/server"));
-    ServerConfig::builder_with_provider(provider())
+    server_by(provider(), verifier, Own::of(&ca.issue("/server")))
+}
+
+pub(crate) fn server_by(
+    provider: Arc<CryptoProvider>,
+    verifier: ClientCertVerifierBuilder,
+    own: Own,
+) -> ServerConfig {
+    ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_client_cert_verifier(verifier.build().unwrap())
@@ -72,7 +93,14 @@ pub(crate) fn server_with(verifier: ClientCertVerifierBuilder, ca: &TestCa) -> S
 
 /// A client that trusts this CA, and has a certificate or none. `Err`: rustls refuses to present it.
 pub(crate) fn client(ca: &TestCa, own: Option<Own>) -> Result<ClientConfig, Error> {
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots(ca), provider());
+    client_by(roots(ca), own)
+}
+
+pub(crate) fn client_by(
+    roots: Arc<RootCertStore>,
+    own: Option<Own>,
+) -> Result<ClientConfig, Error> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider());
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])
         .unwrap()
@@ -88,6 +116,7 @@ pub(crate) fn client(ca: &TestCa, own: Option<Own>) -> Result<ClientConfig, Erro
 pub(crate) struct Told {
     pub(crate) server: Option<String>,
     pub(crate) client: Option<String>,
+    pub(crate) is_resumed: bool,
 }
 
 impl Told {
@@ -104,9 +133,24 @@ impl Told {
 
 /// A handshake, and after it as many flights as it takes for both to hear of the other's refusal.
 pub(crate) fn shake(server: ServerConfig, client: ClientConfig, name: &str) -> Told {
+    shake_again(&Arc::new(server), &Arc::new(client), name)
+}
+
+/// The same, by configs that have been used before and hold sessions.
+pub(crate) fn shake_again(
+    server: &Arc<ServerConfig>,
+    client: &Arc<ClientConfig>,
+    name: &str,
+) -> Told {
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
-    let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+    let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
+    let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
+    let mut told = converse(&mut server, &mut client);
+    told.is_resumed = client.handshake_kind() == Some(HandshakeKind::Resumed);
+    told
+}
+
+pub(crate) fn converse(server: &mut ServerConnection, client: &mut ClientConnection) -> Told {
     let mut told = Told::default();
     for _ in 0..8 {
         let mut flight = Vec::new();
@@ -114,14 +158,14 @@ pub(crate) fn shake(server: ServerConfig, client: ClientConfig, name: &str) -> T
             client.write_tls(&mut flight).unwrap();
         }
         if told.server.is_none() {
-            told.server = take(&mut server, &flight);
+            told.server = take(server, &flight);
         }
         let mut flight = Vec::new();
         while server.wants_write() {
             server.write_tls(&mut flight).unwrap();
         }
         if told.client.is_none() {
-            told.client = take(&mut client, &flight);
+            told.client = take(client, &flight);
         }
     }
     told

@@ -1,7 +1,7 @@
 //! What a server that has revocation lists says.
 
 use mtls_core::rustls::pki_types::CertificateRevocationListDer;
-use mtls_core::testing::TestCa;
+use mtls_core::testing::{CaOptions, TestCa};
 
 use crate::leads_to;
 use crate::plain::{Own, Told, client, server_with, shake, verifier};
@@ -48,6 +48,18 @@ fn each_fault_of_a_list_leads_to_its_section() {
         leads_to(told.server(), section);
         leads_to(told.client(), "refused_by_peer");
     }
+}
+
+#[test]
+fn a_list_of_a_ca_that_may_not_sign_lists_is_told_at_the_handshake() {
+    let ca = TestCa::new("example.org");
+    let below = ca.intermediate_with(CaOptions::new().without_crl_sign());
+    let own = Own::of(&below.issue("/web"));
+    let told = judged(&ca, own, vec![ca.crl().der(), below.crl().der()]);
+    assert!(told.server().contains("IssuerInvalidForCrl"), "{told:?}");
+    leads_to(told.server(), "crl_unusable");
+    assert!(told.client().contains("HandshakeFailure"), "{told:?}");
+    leads_to(told.client(), "refused_by_peer");
 }
 
 #[test]

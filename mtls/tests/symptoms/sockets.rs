@@ -8,11 +8,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::leads_to;
 use crate::plain::{Own, client, server, shake};
+use crate::{leads_to, shows};
 
 /// A server that drops whoever it refuses, as most do.
-async fn drops_the_refused(config: ServerConfig) -> u16 {
+pub(crate) async fn drops_the_refused(config: ServerConfig) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let acceptor = TlsAcceptor::from(Arc::new(config));
@@ -25,7 +25,7 @@ async fn drops_the_refused(config: ServerConfig) -> u16 {
 }
 
 /// An error with all of its sources, as a log has it.
-fn chained(error: &dyn std::error::Error) -> String {
+pub(crate) fn chained(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -59,6 +59,69 @@ async fn whatever_reqwest_says_of_a_refusal_leads_to_it() {
             leads_to(&chained(&error), "refused_by_peer");
         }
     }
+}
+
+/// A config of one's own takes the place of what the builder was told.
+#[tokio::test]
+async fn a_client_whose_identity_was_replaced_has_none() {
+    let ca = TestCa::new("example.org");
+    let issued = ca.issue("/web");
+    let pem = issued.chain_pem() + issued.key_pem();
+    let identity = || reqwest::Identity::from_pem(pem.as_bytes()).unwrap();
+    for round in 0..10 {
+        let (told, said) = tokio::sync::oneshot::channel();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let acceptor = TlsAcceptor::from(Arc::new(server(&ca)));
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let accepted = acceptor.accept(stream).await;
+            let _ = told.send(accepted.map_err(|error| chained(&error)).err());
+        });
+        let client = reqwest::Client::builder()
+            .identity(identity())
+            .tls_backend_preconfigured(client(&ca, None).unwrap())
+            .no_proxy()
+            .build()
+            .unwrap();
+        let url = format!("https://localhost:{port}/");
+        let error = client.get(url).send().await.unwrap_err();
+        leads_to(&chained(&error), "refused_by_peer");
+        let said = said.await.unwrap().expect("the server has refused");
+        assert!(
+            said.contains("peer sent no certificates"),
+            "{round}: {said}"
+        );
+        leads_to(&said, "no_peer_certificate");
+    }
+}
+
+/// An accept loop that ends by the error of one handshake, as that of tonic 0.12.2 did.
+#[tokio::test]
+async fn a_loop_that_ends_by_one_refusal_refuses_everybody_who_comes_later() {
+    let ca = TestCa::new("example.org");
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = TlsAcceptor::from(Arc::new(server(&ca)));
+    let serving = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Err(error) = acceptor.accept(stream).await {
+                break error;
+            }
+        }
+    });
+    let nobody = client(&ca, None).unwrap();
+    let dialled = tokio::task::spawn_blocking(move || crate::door::dial(nobody, port)).await;
+    assert!(dialled.unwrap().is_err());
+    let error = serving.await.unwrap();
+    leads_to(&chained(&error), "no_peer_certificate");
+    let known = client(&ca, Some(Own::of(&ca.issue("/web")))).unwrap();
+    let dialled = tokio::task::spawn_blocking(move || crate::door::dial(known, port)).await;
+    let error = dialled.unwrap().unwrap_err();
+    assert!(error.contains("Connection refused"), "{error}");
+    leads_to(&error, "unreachable");
+    shows(&error, "serving_stopped");
 }
 
 #[tokio::test]
