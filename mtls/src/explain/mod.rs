@@ -101,6 +101,9 @@ fn meaning(text: &str) -> Option<Meaning> {
     if let Some(alert) = alerts::within(text) {
         return Some(of_alert(alert));
     }
+    if let Some(meaning) = debugged(text) {
+        return Some(meaning);
+    }
     if let Some(symptom) = symptoms::find_vague(text) {
         return Some(of_symptom(symptom));
     }
@@ -173,6 +176,37 @@ fn logged(text: &str) -> Option<Reason> {
     })
 }
 
+/// The section of an error of ours in the form that Rust prints for programmers, which is what `main` returns: the innermost variant
+/// is the cause. One that is an English word as well counts where it is the `fault`.
+fn debugged(text: &str) -> Option<Meaning> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut is_fault = false;
+    let mut found = None;
+    for word in text.split(|c| !is_part(c)).filter(|word| !word.is_empty()) {
+        let name = in_snake_case(word);
+        let is_variant = word.starts_with(|c: char| c.is_ascii_uppercase());
+        if is_variant && (is_fault || name.contains('_')) {
+            let mut named = VARIANTS.iter();
+            let named = named.find(|(_, variants)| variants.contains(&word));
+            let named = named.map_or(name.as_str(), |(section, _)| section);
+            found = reason(named).or(found);
+        }
+        is_fault = word == "fault";
+    }
+    found.map(of_reason)
+}
+
+fn in_snake_case(word: &str) -> String {
+    let mut name = String::new();
+    for (index, c) in word.char_indices() {
+        if c.is_ascii_uppercase() && index > 0 {
+            name.push('_');
+        }
+        name.push(c.to_ascii_lowercase());
+    }
+    name
+}
+
 /// A name of ours among the words. One that is an English word as well is not taken for a name.
 fn mentioned(text: &str) -> Option<Meaning> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -235,6 +269,51 @@ fn pages(meaning: &Meaning) -> impl Iterator<Item = Page> {
         .iter()
         .filter_map(|name| pages::of_name(name))
 }
+
+/// Variants of our errors that have not the name of their reason.
+const VARIANTS: &[(&str, &[&str])] = &[
+    (
+        "crl_unusable",
+        &["CrlMissing", "CrlRefused", "CrlUnexpected", "CrlsEmpty"],
+    ),
+    ("empty_bundle", &["AnchorsUnusable", "BundleEmpty"]),
+    (
+        "file_unreadable",
+        &["FileLinkLoop", "FileNotRegular", "FileTooLarge"],
+    ),
+    (
+        "invalid_identity",
+        &["InvalidSpiffeId", "SpiffeIdWithoutPath", "UndecodableUri"],
+    ),
+    (
+        "key_unusable",
+        &["KeyMissing", "KeySeveral", "KeyUnsupported"],
+    ),
+    (
+        "malformed_certificate",
+        &["CertificateMalformed", "Malformed", "TooLarge"],
+    ),
+    (
+        "malformed_file",
+        &[
+            "BundleMisnamed",
+            "BundleNotNamed",
+            "BundleTwice",
+            "ChainEmpty",
+            "DerTruncated",
+            "DirectoryAmbiguous",
+            "DirectoryCrowded",
+            "DirectoryUnrecognized",
+            "FileEmpty",
+            "JsonNotSupported",
+            "KeyInBundle",
+            "PemMalformed",
+            "PemTruncated",
+            "SpiffeBundleMalformed",
+            "WrongFormat",
+        ],
+    ),
+];
 
 /// More than anybody pastes on purpose.
 const MOST_READ: u64 = 64 * 1024;

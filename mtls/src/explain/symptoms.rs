@@ -17,7 +17,8 @@ impl Symptom {
 
     /// Whether it tells no more than that the peer refused, or that the connection is gone: whatever stands beside it says why.
     fn is_vague(&self) -> bool {
-        self.sections.starts_with("refused_by_peer")
+        let first = self.sections.split(", ").next();
+        matches!(first, Some("no_cause" | "refused_by_peer"))
     }
 
     /// How much of the text it accounts for; `None` if it is not what is meant.

@@ -162,12 +162,38 @@ fn what_tells_a_cause_counts_more_than_what_was_lost_by_it() {
             "expired",
         ),
         ("transport error: operation was canceled", "refused_by_peer"),
+        (
+            "error sending request for url (https://localhost:8443/)",
+            "no_cause",
+        ),
+        (
+            "error sending request for url (https://localhost:8443/): connection refused",
+            "unreachable",
+        ),
     ] {
         assert_eq!(main_section(text), Some(section), "{text}");
     }
     let alert = meaning("transport error: received fatal alert: UnknownCA").unwrap();
     assert_eq!(alert.kind, "alert");
     assert!(alert.sections.contains(&"unknown_issuer"));
+}
+
+#[test]
+fn an_error_of_ours_is_known_as_main_prints_it() {
+    for (text, section) in [
+        (
+            r#"Error: ChainNotTrusted { source: ChainError { role: Server, fault: Expired { not_after: Timestamp(1) } } }"#,
+            "expired",
+        ),
+        (
+            r#"InvalidCertificate(Other(OtherError(Chain { source: ChainError { fault: UntrustedKey { issuer: "CN=a" } } })))"#,
+            "untrusted_key",
+        ),
+        (r#"Error: FileMissing { path: "dev/web" }"#, "file_missing"),
+    ] {
+        assert_eq!(main_section(text), Some(section), "{text}");
+    }
+    assert_eq!(meaning("Error: Expired or Revoked, nobody knows"), None);
 }
 
 #[test]

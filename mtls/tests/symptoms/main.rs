@@ -21,6 +21,7 @@ mod go;
 mod grpc;
 mod issued;
 mod names;
+mod ours;
 mod plain;
 mod providers;
 mod renewed;
