@@ -55,7 +55,7 @@ async fn watch(arguments: &Arguments, out: &mut impl Write) -> Result<bool, Fail
         match load(arguments).await {
             Ok(source) => break source,
             Err(error) => {
-                let text = Chained(&error).to_string();
+                let text = at_any_time(&error);
                 if text != last {
                     refused(&error, arguments.format, out)?;
                     last = text;
@@ -104,7 +104,7 @@ async fn wait(end: Option<Instant>) -> bool {
 /// All of a status but the time of its last look, and how often a fault was met.
 fn what_changes(status: &Status) -> String {
     let error = status.last_error.as_ref();
-    let error = error.map(|failure| Chained(failure.error.as_ref()).to_string());
+    let error = error.map(|failure| at_any_time(&failure.error));
     let not_served = status.not_served.as_ref();
     let not_served = not_served.map(|found| (&found.leaf, found.since, found.faults.len()));
     format!(
@@ -119,6 +119,17 @@ fn what_changes(status: &Status) -> String {
             status.own_revoked.is_some(),
         )
     )
+}
+
+/// What an error prints, without the time that it was judged at: what has expired would otherwise be another fault every second.
+fn at_any_time(error: &LoadError) -> String {
+    let text = Chained(error).to_string();
+    let mut parts = text.split(JUDGED_AT);
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        kept.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit() || "-:TZ".contains(c)));
+    }
+    kept
 }
 
 fn refused(error: &LoadError, format: Format, out: &mut impl Write) -> Result<(), Failure> {
@@ -201,6 +212,9 @@ fn fault(error: &LoadError) -> Value {
 fn line(value: &Value, out: &mut impl Write) -> Result<(), Failure> {
     Ok(writeln!(out, "{value}")?)
 }
+
+/// After which such an error has the time.
+const JUDGED_AT: &str = ", it is ";
 
 /// Somebody is looking on.
 const LOOK: Duration = Duration::from_millis(100);

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use mtls_core::testing::{Broken, MountedDir, TestCa};
+use mtls_core::testing::{Broken, LeafOptions, MountedDir, TestCa};
 use serde_json::Value;
 
 use crate::mtls;
@@ -98,6 +98,26 @@ fn how_it_ends_is_how_the_directory_is() {
         bad.out.contains("see: mtls explain unknown_issuer"),
         "{bad:?}"
     );
+}
+
+/// Its error has the time in it, and that is no change.
+#[test]
+fn what_has_expired_is_told_once() {
+    let ca = TestCa::new("example.org");
+    let dir = MountedDir::new(&ca.issue_with(LeafOptions::service("/web").expired()));
+    let path = dir.path().to_str().unwrap().to_owned();
+    let arguments = ["watch", &path, "--format", "json", "--for", "3"];
+    let bad = mtls(dir.path(), &arguments);
+    assert_eq!(bad.out.lines().count(), 1, "{bad:?}");
+    assert!(bad.out.contains(r#""reason":"expired""#), "{bad:?}");
+
+    dir.rotate(&ca.issue("/web"));
+    let mut watch = Running::start(dir.path(), &arguments);
+    assert!(watch.object()["error"].is_null());
+    Broken::LeafExpired.write(&ca, &dir);
+    let told: Vec<_> = watch.lines.by_ref().map(Result::unwrap).collect();
+    // Who it is that is not served may be told after what is wrong with it.
+    assert!((1..=2).contains(&told.len()), "{told:#?}");
 }
 
 #[test]
