@@ -10,13 +10,20 @@
 )]
 
 mod arguments;
+#[allow(dead_code, reason = "not all of it is of use here")]
+#[path = "../symptoms/door.rs"]
+mod door;
 mod explain;
 mod formats;
 mod guides;
 mod inspect;
 mod manifests;
 mod policy;
+mod readme;
 mod rehearsals;
+#[allow(dead_code, reason = "not all of it is of use here")]
+#[path = "../tools/mod.rs"]
+mod tools;
 mod watch;
 mod workloads;
 
