@@ -94,9 +94,9 @@ pub use identity::{
 };
 pub use policy::{
     AccessPolicy, Authorizer, DecidedBy, Denial, Effect, Explanation, Fact, HostFault,
-    NeedsDefault, PathFault, PathPattern, PathPatternError, PatternError, Policy, PolicyBuilder,
-    PolicyError, PolicyFinding, RequestAuthorizer, RequestFacts, RequestPolicy, Rule, RuleError,
-    RuleFault, SpiffePattern, Unreadable, Who,
+    NeedsDefault, OpenCondition, PathFault, PathPattern, PathPatternError, PatternError, Policy,
+    PolicyBuilder, PolicyError, PolicyFinding, PolicySurvey, RequestAuthorizer, RequestFacts,
+    RequestPolicy, Rule, RuleError, RuleFault, SpiffePattern, SurveyedRule, Unreadable, Who,
 };
 #[cfg(feature = "policy-file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "policy-file")))]

@@ -14,6 +14,7 @@
 
 mod against;
 mod bundle;
+mod candidate;
 mod chain;
 mod crl;
 mod facts;
@@ -33,6 +34,7 @@ mod time;
 mod who;
 
 pub use against::{CheckSide, check_against};
+pub use candidate::{Candidate, CandidateError};
 pub use finding::{Allowed, CheckPlace, Finding, Report};
 pub use options::{CheckOptions, CheckRole, DevelopmentCa};
 #[cfg(feature = "testing")]

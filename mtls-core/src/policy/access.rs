@@ -8,12 +8,13 @@ use tracing::debug;
 
 use super::authorizer::{Authorizer, Denial, RequestAuthorizer};
 use super::builder::{NeedsDefault, PolicyBuilder};
-use super::compile::{Compiled, Holds, Unreadable};
+use super::compile::{Compiled, Half, Holds, Unreadable};
 use super::explanation::{DecidedBy, Explanation};
 use super::findings::PolicyFinding;
 use super::index::{Index, Key};
 use super::request::{HostFault, RequestFacts};
 use super::rule::Effect;
+use super::survey::PolicySurvey;
 use crate::identity::PeerIdentity;
 
 /// Who may connect, by rules: what a deny rule matches is denied; else what an allow rule matches is allowed; else the
@@ -109,6 +110,12 @@ impl AccessPolicy {
         self.0.judge(peer, None)
     }
 
+    /// Who may connect: which rules decide about whom, in words.
+    #[must_use]
+    pub fn who_may(&self) -> PolicySurvey {
+        self.0.survey(Half::Request(None))
+    }
+
     /// Rules that decide nothing.
     #[must_use]
     pub fn findings(&self) -> &[PolicyFinding] {
@@ -140,6 +147,22 @@ impl RequestPolicy {
     #[must_use]
     pub fn explain(&self, peer: Option<&PeerIdentity>, request: &RequestFacts<'_>) -> Explanation {
         self.0.judge(peer, Some(request))
+    }
+
+    /// Who may make this request: which rules decide about whom, in words. Of somebody in particular, ask
+    /// [`explain`](Self::explain).
+    #[must_use]
+    pub fn who_may(&self, request: &RequestFacts<'_>) -> PolicySurvey {
+        self.0.survey(Half::Request(Some(request)))
+    }
+
+    /// What this peer may ask for, `None` being one without a certificate: which rules decide about which requests, in words.
+    ///
+    /// A request whose path or host can be read in two ways is denied by the first rule that would have to read it, whatever
+    /// is said here; so is one with two hosts.
+    #[must_use]
+    pub fn what_may(&self, peer: Option<&PeerIdentity>) -> PolicySurvey {
+        self.0.survey(Half::Peer(peer))
     }
 
     /// Rules that decide nothing.

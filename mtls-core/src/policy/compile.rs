@@ -49,6 +49,15 @@ pub(super) enum Values {
     Texts(HashSet<Box<str>>),
 }
 
+/// The half of a question that is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Half<'a> {
+    /// A peer, or somebody without a certificate.
+    Peer(Option<&'a PeerIdentity>),
+    /// A request, or a connection.
+    Request(Option<&'a RequestFacts<'a>>),
+}
+
 /// Whether a rule, or a condition of it, holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
@@ -143,17 +152,40 @@ impl Compiled {
         peer: Option<&PeerIdentity>,
         request: Option<&RequestFacts<'_>>,
     ) -> Holds {
-        let about = match self.who {
+        if !self.is_about(peer) {
+            return Holds::No;
+        }
+        self.all_hold(|at, _| known != Some(at), peer, request)
+    }
+
+    /// As `holds`, by the conditions on the half that is known alone. The other half is not asked about: what is said is that
+    /// nothing is in the way so far.
+    pub(super) fn may_hold(&self, half: Half<'_>) -> Holds {
+        match half {
+            Half::Peer(peer) if !self.is_about(peer) => Holds::No,
+            Half::Peer(peer) => self.all_hold(|_, fact| !fact.is_of_request(), peer, None),
+            Half::Request(request) => self.all_hold(|_, fact| fact.is_of_request(), None, request),
+        }
+    }
+
+    fn is_about(&self, peer: Option<&PeerIdentity>) -> bool {
+        match self.who {
             Who::Anonymous => peer.is_none(),
             Who::Anyone => true,
             Who::Verified => peer.is_some(),
-        };
-        if !about {
-            return Holds::No;
         }
+    }
+
+    /// Whether the conditions that are asked hold.
+    fn all_hold(
+        &self,
+        is_asked: impl Fn(usize, Fact) -> bool,
+        peer: Option<&PeerIdentity>,
+        request: Option<&RequestFacts<'_>>,
+    ) -> Holds {
         let mut all = Holds::Yes;
         for (at, condition) in self.conditions.iter().enumerate() {
-            if known == Some(at) {
+            if !is_asked(at, condition.fact) {
                 continue;
             }
             match condition.holds(self.effect, peer, request) {

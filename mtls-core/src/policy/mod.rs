@@ -2,7 +2,8 @@
 //!
 //! A [`Policy`] is one rule over identities. An [`AccessPolicy`] is many: denials, permissions and a default, over peers;
 //! a [`RequestPolicy`] is the same over requests too. Rules are written in `rule`, made ready in `compile` and found by
-//! `index`; `segments` matches patterns, `path` and `request` read what a peer says it wants.
+//! `index`; `segments` matches patterns, `path` and `request` read what a peer says it wants. `survey` tells who may, or what,
+//! where only the request or only the peer is known.
 
 mod access;
 mod authorizer;
@@ -23,6 +24,7 @@ mod request;
 mod rule;
 mod rules;
 mod segments;
+mod survey;
 mod values;
 
 pub use access::{AccessPolicy, RequestPolicy};
@@ -43,3 +45,4 @@ pub use request::{HostFault, RequestFacts};
 pub(crate) use request::{is_host, without_port};
 pub use rule::{Effect, Fact, Rule, Who};
 pub use rules::{Policy, PolicyError};
+pub use survey::{OpenCondition, PolicySurvey, SurveyedRule};

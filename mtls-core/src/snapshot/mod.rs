@@ -35,7 +35,6 @@ pub use renewal::LateRenewal;
 pub use source::{Changes, CredentialSource, SourceBuilder};
 pub use status::{Expiry, Failure, Health, Part, Status};
 pub use story::{LeafSummary, NotServed};
-#[cfg(feature = "__fuzz")]
 pub(crate) use trust::TrustParts;
 pub use trust::{CaHints, Trust};
 pub use trust_change::{AnchorName, AnchorNames, TrustChange};

@@ -45,7 +45,6 @@ pub(crate) struct TrustParts {
 
 impl TrustParts {
     /// A local bundle, and nothing else.
-    #[cfg(feature = "__fuzz")]
     pub(crate) fn of(local: TrustBundle) -> Self {
         Self {
             local,

@@ -10,6 +10,7 @@
 )]
 
 mod against;
+mod candidates;
 mod layouts;
 mod loader;
 mod policies;

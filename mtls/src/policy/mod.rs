@@ -1,8 +1,10 @@
 //! `mtls policy`: what a policy file decides of peers and requests that have not come yet.
 
+mod candidates;
 mod case;
 mod cases;
 mod peer;
+mod who;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -69,6 +71,8 @@ enum Sub {
         #[arg(long, requires = "path")]
         grpc: bool,
     },
+    What(who::What),
+    Who(who::Who),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -120,6 +124,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool, F
             writeln!(out, "{explanation}")?;
             Ok(explanation.effect() == Effect::Allow)
         }
+        Sub::What(what) => what.run(out),
+        Sub::Who(who) => who.run(out),
     }
 }
 
@@ -155,6 +161,7 @@ fn test(
 struct Policies {
     access: Result<AccessPolicy, PolicyFileError>,
     requests: RequestPolicy,
+    trust_domain: Option<String>,
 }
 
 impl Policies {
@@ -174,7 +181,20 @@ impl Policies {
         Ok(Self {
             access: document.access_policy(),
             requests: document.request_policy().map_err(failure)?,
+            trust_domain: document.trust_domain().map(ToOwned::to_owned),
         })
+    }
+
+    /// The policy about connections, or why there is none.
+    fn access(&self, otherwise: &str) -> Result<&AccessPolicy, Failure> {
+        let access = self.access.as_ref();
+        access.map_err(|_| Failure::new(otherwise))
+    }
+
+    /// The trust domain of who decides, as far as it is said.
+    fn domain<'a>(&'a self, server: &'a who::Server) -> Option<&'a str> {
+        let said = server.trust_domain.as_deref();
+        said.or(self.trust_domain.as_deref())
     }
 
     fn decide(&self, case: &Case, domain: Option<&str>) -> Result<Explanation, Failure> {

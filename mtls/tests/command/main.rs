@@ -25,6 +25,7 @@ mod rehearsals;
 #[path = "../tools/mod.rs"]
 mod tools;
 mod watch;
+mod who;
 mod workloads;
 
 use std::ffi::OsStr;

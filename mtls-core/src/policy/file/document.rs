@@ -154,6 +154,12 @@ impl PolicyDocument {
         document.map_err(|located| PolicyFileError::located(text, None, located))
     }
 
+    /// The local trust domain, as it is written, if it is.
+    #[must_use]
+    pub fn trust_domain(&self) -> Option<&str> {
+        self.trust_domain.as_deref()
+    }
+
     fn builder(&self) -> PolicyBuilder<Effect> {
         PolicyBuilder {
             trust_domain: self.trust_domain.clone(),
