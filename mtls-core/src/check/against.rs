@@ -3,26 +3,29 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::{ClientConnection, ServerConnection};
-use rustls_pki_types::ServerName;
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use rustls_pki_types::{ServerName, UnixTime};
 
 use super::finding::{CheckPlace, Finding, Found, Report};
 use super::options::CheckOptions;
 use super::pair::in_memory;
 use super::rule::CheckRule;
 use super::set::{CheckSet, path_of};
+use crate::clock;
 use crate::error::{Chained, LoadError};
 use crate::policy::{Authorizer, Policy, SpiffePattern};
 use crate::reason::Reason;
 use crate::snapshot::{CredentialSource, Publisher, read_credentials, read_first_trust};
-use crate::tls::{ClientTls, ClientTlsBuilder, ConfigError, HandshakeError, ServerTls};
+use crate::tls::{ClientTls, ConfigError, HandshakeError, ServerTls};
 
 /// Puts two sets through handshakes with each other, once with each as the server, and tells what fails and on which
 /// side. It finds what no rule covers.
 ///
 /// The client expects the server's own SPIFFE ID, or else one of its names; the server lets in whom its side's authorizer
-/// does, if it has one, and else any verified peer. Time is the present, whatever the options say: a handshake reads the clock.
-/// Of a set that does not load, [`check`](super::check) has said why, and nothing is said here.
+/// does, if it has one, and else any verified peer. The time of the handshakes is the options'. A set that cannot be loaded then,
+/// and can be now, is taken as whoever loaded it now would still serve it; of one that can be loaded at neither time,
+/// [`check`](super::check) has said why, and nothing is said here.
 ///
 /// # Errors
 ///
@@ -35,7 +38,7 @@ pub fn check_against(
     let mut found = Found::default();
     options.settings()?;
     let sources = (source(one.set, options), source(other.set, options));
-    if let (Some((_, one_source)), Some((_, other_source))) = &sources {
+    if let (Some(one_source), Some(other_source)) = &sources {
         let (one, other) = ((one, one_source), (other, other_source));
         for (client, server) in [(one, other), (other, one)] {
             let pair = Pair {
@@ -43,6 +46,7 @@ pub fn check_against(
                 client: client.1,
                 server_set: server.0.set,
                 server: server.1,
+                now: options.now.to_unix_time(),
             };
             pair.shake(server.0.authorizer.clone(), &mut found);
         }
@@ -50,7 +54,22 @@ pub fn check_against(
     Ok(Report::judged(found.into_vec(), options))
 }
 
-fn source(set: &CheckSet, options: &CheckOptions) -> Option<(Publisher, CredentialSource)> {
+/// What a set was loaded into, and when that was.
+struct Loaded {
+    source: CredentialSource,
+    at: UnixTime,
+    _publisher: Publisher,
+}
+
+/// The set as of the options' time, or else as of the present.
+fn source(set: &CheckSet, options: &CheckOptions) -> Option<Loaded> {
+    let then = options.now.to_unix_time();
+    [then, clock::now()]
+        .into_iter()
+        .find_map(|at| loaded_at(set, options, at))
+}
+
+fn loaded_at(set: &CheckSet, options: &CheckOptions, at: UnixTime) -> Option<Loaded> {
     let credentials = read_credentials(&set.files).ok()?;
     let trust = read_first_trust(&set.files).ok()?;
     let settings = options.settings().ok()?;
@@ -62,7 +81,12 @@ fn source(set: &CheckSet, options: &CheckOptions) -> Option<(Publisher, Credenti
         Some(trust_domain) => builder.trust_domain(trust_domain.clone()),
         None => builder,
     };
-    builder.publish(credentials, trust).ok()
+    let (publisher, source) = builder.publish_at(credentials, trust, at).ok()?;
+    Some(Loaded {
+        source,
+        at,
+        _publisher: publisher,
+    })
 }
 
 /// One of two sides: its files, and whom it lets in where it is the server.
@@ -87,14 +111,15 @@ impl<'a> CheckSide<'a> {
 
 struct Pair<'a> {
     client_set: &'a CheckSet,
-    client: &'a CredentialSource,
+    client: &'a Loaded,
     server_set: &'a CheckSet,
-    server: &'a CredentialSource,
+    server: &'a Loaded,
+    now: UnixTime,
 }
 
 impl Pair<'_> {
     fn shake(&self, authorizer: Option<Arc<dyn Authorizer>>, found: &mut Found) {
-        let current = self.server.current();
+        let current = self.server.source.current();
         let credentials = current.credentials();
         // Dialled is what the server has; a leaf without a DNS name or an address is dialled by any, and known by its ID.
         let dialled = credentials.dns_names().first().cloned();
@@ -102,20 +127,21 @@ impl Pair<'_> {
         let Ok(name) = ServerName::try_from(dialled) else {
             return;
         };
-        let server = ServerTls::builder(self.server);
+        let server = ServerTls::builder(&self.server.source);
         let server = match authorizer {
-            Some(authorizer) => server.authorize(authorizer).build(),
-            None => server.authorize(Policy::any_verified_peer()).build(),
+            Some(authorizer) => server.authorize(authorizer),
+            None => server.authorize(Policy::any_verified_peer()),
         };
-        let client = ClientTls::builder(self.client);
+        let server = server.build_at(self.server.at);
+        let client = ClientTls::builder(&self.client.source);
         let client = match credentials.spiffe_id() {
             Some(id) => match id.as_str().parse::<SpiffePattern>() {
                 Ok(expected) => client
                     .expect_server(expected)
-                    .and_then(ClientTlsBuilder::build),
+                    .and_then(|client| client.build_at(self.client.at)),
                 Err(_) => return,
             },
-            None => client.verify_server_name().build(),
+            None => client.verify_server_name().build_at(self.client.at),
         };
         let (server, client) = match (server, client) {
             (Ok(server), Ok(client)) => (server, client),
@@ -123,9 +149,13 @@ impl Pair<'_> {
             (_, Err(error)) => return self.unfit("client", self.client_set, &error, found),
         };
         let (accept, connect) = (server.handshake(), client.handshake());
+        let mut server_config = ServerConfig::clone(&accept.config());
+        server_config.time_provider = Arc::new(At(self.now));
+        let mut client_config = ClientConfig::clone(&connect.config());
+        client_config.time_provider = Arc::new(At(self.now));
         let connections = (
-            ServerConnection::new(accept.config()),
-            ClientConnection::new(connect.config(), name.clone()),
+            ServerConnection::new(Arc::new(server_config)),
+            ClientConnection::new(Arc::new(client_config), name.clone()),
         );
         let (Ok(mut server_io), Ok(mut client_io)) = connections else {
             return;
@@ -144,7 +174,7 @@ impl Pair<'_> {
 
     /// Credentials that one side would not even begin with.
     fn unfit(&self, side: &str, set: &CheckSet, error: &ConfigError, found: &mut Found) {
-        let (client, server) = (name_of(self.client), name_of(self.server));
+        let (client, server) = (name_of(&self.client.source), name_of(&self.server.source));
         let place = CheckPlace::file(path_of(&set.files.chain));
         let text = format!(
             "client {client} and server {server}: the {side} cannot be built: {}",
@@ -174,7 +204,7 @@ impl Pair<'_> {
             CheckRule::HandshakeRefused
         };
         let place = CheckPlace::file(path_of(&presenter.files.chain));
-        let (client, server) = (name_of(self.client), name_of(self.server));
+        let (client, server) = (name_of(&self.client.source), name_of(&self.server.source));
         let text = format!(
             "client {client} and server {server}: the {side} refuses ({}): {}",
             error.reason(),
@@ -193,6 +223,16 @@ fn name_of(source: &CredentialSource) -> String {
         "`{}`",
         name.unwrap_or_else(|| credentials.subject().to_owned())
     )
+}
+
+/// The clock of a handshake that is tried as of another time.
+#[derive(Debug)]
+struct At(UnixTime);
+
+impl TimeProvider for At {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(self.0)
+    }
 }
 
 fn wrap(error: rustls::Error) -> io::Error {

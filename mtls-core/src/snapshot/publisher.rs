@@ -95,8 +95,8 @@ impl Publisher {
         settings: Settings,
         credentials: CredentialMaterial,
         trust: &TrustMaterial,
+        now: UnixTime,
     ) -> Result<Self, LoadError> {
-        let now = clock::now();
         let verdict = judge::first(&settings, credentials, trust, now)?;
         let settings = Arc::new(settings);
         let snapshot = snapshot(verdict, None, FIRST_GENERATION, &settings, now);

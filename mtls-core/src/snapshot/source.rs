@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
+use rustls_pki_types::UnixTime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
@@ -362,7 +363,17 @@ impl SourceBuilder {
         credentials: CredentialMaterial,
         trust: TrustMaterial,
     ) -> Result<(Publisher, CredentialSource), LoadError> {
-        let publisher = Publisher::open(self.settings()?, credentials, &trust)?;
+        self.publish_at(credentials, trust, clock::now())
+    }
+
+    /// As [`publish`](Self::publish), verified at `now`.
+    pub(crate) fn publish_at(
+        self,
+        credentials: CredentialMaterial,
+        trust: TrustMaterial,
+        now: UnixTime,
+    ) -> Result<(Publisher, CredentialSource), LoadError> {
+        let publisher = Publisher::open(self.settings()?, credentials, &trust, now)?;
         publisher.shared.opened();
         let source = CredentialSource {
             shared: Arc::clone(&publisher.shared),
@@ -397,7 +408,7 @@ impl SourceBuilder {
     fn load_once(&self, files: &CredentialFiles) -> Result<(Publisher, FileSet), LoadError> {
         let set = files::read_set(files)?;
         let (credentials, trust) = (reading::credentials(&set)?, reading::first_trust(&set)?);
-        let publisher = Publisher::open(self.settings()?, credentials, &trust)?;
+        let publisher = Publisher::open(self.settings()?, credentials, &trust, clock::now())?;
         Ok((publisher, set))
     }
 

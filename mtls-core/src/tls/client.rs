@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{ServerName, UnixTime};
 
 use super::error::{ConfigError, HandshakeError};
 use super::expected::{Destination, Expectation, Expected, naming_a_service};
@@ -425,9 +425,14 @@ impl ClientTlsBuilder<Expectation> {
     ///
     /// Our own chain is not fit for a client, or the provider lacks what the versions need.
     pub fn build(self) -> Result<ClientTls, ConfigError> {
+        self.build_at(clock::now())
+    }
+
+    /// As [`build`](Self::build), for whoever begins to dial at `now`.
+    pub(crate) fn build_at(self, now: UnixTime) -> Result<ClientTls, ConfigError> {
         let snapshot = self.source.current();
         self.versions.check(snapshot.provider())?;
-        check_role(&snapshot, Role::Client)?;
+        check_role(&snapshot, Role::Client, now)?;
         Ok(ClientTls(Arc::new(Inner {
             source: self.source,
             expected: Expected::new(self.expectation, self.destinations),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls_pki_types::UnixTime;
 
 use super::anonymous::{AnonymousClient, ClientCertificates};
 use super::connection::ServerHandshake;
@@ -265,9 +266,14 @@ impl ServerTlsBuilder<Arc<dyn Authorizer>> {
     ///
     /// Our own chain is not fit for a server, or the provider lacks what the versions need.
     pub fn build(self) -> Result<ServerTls, ConfigError> {
+        self.build_at(clock::now())
+    }
+
+    /// As [`build`](Self::build), for whoever begins to serve at `now`.
+    pub(crate) fn build_at(self, now: UnixTime) -> Result<ServerTls, ConfigError> {
         let snapshot = self.source.current();
         self.versions.check(snapshot.provider())?;
-        check_role(&snapshot, Role::Server)?;
+        check_role(&snapshot, Role::Server, now)?;
         let settings = ServerSettings {
             authorizer: self.authorizer,
             client_certificates: self.client_certificates,
@@ -286,11 +292,13 @@ impl ServerTlsBuilder<Arc<dyn Authorizer>> {
 }
 
 /// Later snapshots cannot lose the role: a source publishes no credentials that do.
-pub(super) fn check_role(snapshot: &Snapshot, role: Role) -> Result<(), ConfigError> {
-    let roles =
-        snapshot
-            .settings
-            .judge_own_chain(snapshot.credentials(), snapshot.trust(), clock::now());
+pub(super) fn check_role(
+    snapshot: &Snapshot,
+    role: Role,
+    now: UnixTime,
+) -> Result<(), ConfigError> {
+    let settings = &snapshot.settings;
+    let roles = settings.judge_own_chain(snapshot.credentials(), snapshot.trust(), now);
     let judged = match role {
         Role::Server => roles.server,
         Role::Client => roles.client,

@@ -1,10 +1,13 @@
 //! Two sets against each other.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use mtls_core::Policy;
-use mtls_core::check::{CheckRule, CheckSet, CheckSide, Report, check_against};
-use mtls_core::testing::{Issued, LeafOptions, TestCa};
+use mtls_core::check::{
+    CheckOptions, CheckRule, CheckSet, CheckSide, DevelopmentCa, Report, check_against,
+};
+use mtls_core::testing::{CaOptions, Issued, LeafOptions, TestCa};
+use mtls_core::{Policy, Timestamp};
 
 use crate::{options, rules};
 
@@ -76,4 +79,65 @@ fn who_the_other_sides_policy_does_not_let_in_is_named() {
         found.starts_with("client `spiffe://example.org/api`"),
         "{found}"
     );
+}
+
+#[test]
+fn handshakes_are_tried_as_of_the_time_that_is_asked_about() {
+    const DAY: u64 = 24 * 60 * 60;
+    let in_days = |days: i64| {
+        let day = i64::try_from(DAY).unwrap();
+        Timestamp::from_unix(Timestamp::now().as_unix() + days * day)
+    };
+    let root = CaOptions::new().expires_in(Duration::from_secs(400 * DAY));
+    let ca = TestCa::with_options("example.org", root);
+    let leaf = |path, days| {
+        let life = Duration::from_secs(days * DAY);
+        ca.issue_with(LeafOptions::service(path).expires_in(life))
+    };
+    let web = set(&leaf("/web", 30), &ca.root_pem());
+    let api = set(&leaf("/api", 90), &ca.root_pem());
+    let at = |now| {
+        let options = CheckOptions::new(now).development_ca(DevelopmentCa::Allowed);
+        check_against(&CheckSide::new(&web), &CheckSide::new(&api), &options).unwrap()
+    };
+    for good in [Timestamp::now(), in_days(20)] {
+        assert_eq!(at(good).findings(), []);
+    }
+    // Whoever serves the web's credentials until then is refused, in either role, and by the other side.
+    let late = at(in_days(40));
+    assert_eq!(rules(&late), [CheckRule::HandshakeRefused]);
+    let told: Vec<_> = late
+        .findings()
+        .iter()
+        .map(|found| found.found.as_str())
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for text in &told {
+        assert!(text.contains("refuses (expired)"), "{text}");
+        assert!(text.contains("spiffe://example.org/web"), "{text}");
+    }
+    assert!(told.iter().any(|text| text.contains("the server refuses")));
+    assert!(told.iter().any(|text| text.contains("the client refuses")));
+    // What has expired by now was good once, and is loaded as of then; what begins later is loaded as of now.
+    let now = SystemTime::now();
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    let valid = |path, from, until| {
+        let leaf = LeafOptions::service(path).validity(from, until);
+        set(&ca.issue_with(leaf), &ca.root_pem())
+    };
+    let old = valid("/old", now - minutes(50), now - minutes(10));
+    let new = valid("/new", now - minutes(5), now + minutes(60));
+    let then = Timestamp::from_unix(Timestamp::now().as_unix() - 30 * 60);
+    let options = CheckOptions::new(then).development_ca(DevelopmentCa::Allowed);
+    let tried =
+        |other| check_against(&CheckSide::new(&old), &CheckSide::new(other), &options).unwrap();
+    assert_eq!(tried(&web).findings(), []);
+    let early = tried(&new);
+    assert_eq!(rules(&early), [CheckRule::HandshakeRefused]);
+    for finding in early.findings() {
+        assert!(
+            finding.found.contains("refuses (not_yet_valid)"),
+            "{finding}"
+        );
+    }
 }

@@ -113,7 +113,13 @@ fn jitter_stays_within_a_tenth() {
 fn reloader(files: CredentialFiles, quiet: Duration) -> Reloader {
     let set = files::read_set(&files).unwrap();
     let settings = Settings::of(provider::resolve(None).unwrap());
-    let publisher = Publisher::open(settings, credentials(&set).unwrap(), &trust(&set)).unwrap();
+    let publisher = Publisher::open(
+        settings,
+        credentials(&set).unwrap(),
+        &trust(&set),
+        clock::now(),
+    )
+    .unwrap();
     let shared = publisher.shared;
     Reloader {
         progress: Progress::loaded(&set, &shared.current()),
