@@ -1,5 +1,7 @@
 //! The trust bundle, certificate by certificate and as a whole.
 
+use std::path::Path;
+
 use rustls_pki_types::CertificateDer;
 
 use super::facts::Seen;
@@ -10,16 +12,36 @@ use super::set::path_of;
 use super::{issuers, load, time};
 use crate::error::{AnchorFault, LoadError};
 use crate::files;
+use crate::identity::Timestamp;
 use crate::snapshot::TrustBundle;
 
 /// The certificates of the bundle that can be read; what the loader would skip is said.
 pub(super) fn read(scene: &Scene<'_>, found: &mut Found) -> Vec<Seen> {
-    let certificates = certificates(scene);
     let file = path_of(&scene.set.files.bundle);
+    seen(scene.options.now, &certificates(scene), file, found)
+}
+
+/// Everything that there is to say of the certificates of a bundle, one by one.
+pub(super) fn each(
+    now: Timestamp,
+    certificates: &[CertificateDer<'static>],
+    file: &Path,
+    found: &mut Found,
+) {
+    let all = seen(now, certificates, file, found);
+    anchors(now, &all, file, found);
+}
+
+fn seen(
+    now: Timestamp,
+    certificates: &[CertificateDer<'static>],
+    file: &Path,
+    found: &mut Found,
+) -> Vec<Seen> {
     let mut all = Vec::new();
-    for (block, der) in (1..).zip(&certificates) {
+    for (block, der) in (1..).zip(certificates) {
         let place = || CheckPlace::block(file, block);
-        if let Some(fault) = skipped(scene, der) {
+        if let Some(fault) = skipped(now, der) {
             let rule = load::of_anchor_fault(&fault);
             found.add(Finding::new(rule, place(), fault.to_string()).remedy(fault.remedy()));
         }
@@ -38,9 +60,9 @@ fn certificates(scene: &Scene<'_>) -> Vec<CertificateDer<'static>> {
 }
 
 /// Why the loader would skip this certificate, by the loader.
-fn skipped(scene: &Scene<'_>, der: &CertificateDer<'static>) -> Option<AnchorFault> {
+fn skipped(now: Timestamp, der: &CertificateDer<'static>) -> Option<AnchorFault> {
     let one = vec![der.clone()];
-    match TrustBundle::new(None, one, "".into(), scene.options.now) {
+    match TrustBundle::new(None, one, "".into(), now) {
         Ok(bundle) => bundle.skipped().first().cloned(),
         Err(LoadError::AnchorsUnusable { first, .. }) => Some(first),
         Err(_) => None,
@@ -63,19 +85,23 @@ pub(super) fn check(scene: &Scene<'_>, found: &mut Found) {
         }
         Ok(_) => {}
     }
-    for (index, seen) in scene.bundle.iter().enumerate() {
-        let before = scene.bundle.get(..index).unwrap_or_default();
-        anchor(scene, seen, before, found);
+    anchors(scene.options.now, &scene.bundle, file, found);
+}
+
+fn anchors(now: Timestamp, all: &[Seen], file: &Path, found: &mut Found) {
+    for (index, seen) in all.iter().enumerate() {
+        let before = all.get(..index).unwrap_or_default();
+        anchor(now, seen, before, file, found);
     }
 }
 
-fn anchor(scene: &Scene<'_>, seen: &Seen, before: &[Seen], found: &mut Found) {
+fn anchor(now: Timestamp, seen: &Seen, before: &[Seen], file: &Path, found: &mut Found) {
     if !seen.cert.is_ca {
         return;
     }
-    let place = || scene.in_bundle(seen);
+    let place = || CheckPlace::block(file, seen.block);
     let name = seen.name();
-    time::check_anchor(scene, seen, found);
+    time::check_anchor(now, seen, place(), found);
     issuers::spiffe_id(seen, place(), found);
     if !seen.cert.is_self_issued() {
         let text = format!("`{name}` was issued by `{}`", seen.cert.issuer);

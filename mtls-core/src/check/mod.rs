@@ -10,7 +10,8 @@
 //! ```
 //!
 //! [`CheckRule`] is the one table: name, severity per [`Caller`], which TLS stacks mind, what is expected, what to do.
-//! `against` puts two sets through real handshakes, `policy` looks at policy files.
+//! `against` puts two sets through real handshakes, `federated` looks at the bundles of other trust domains, `policy` at policy
+//! files; a `candidate` is somebody to ask a policy about.
 
 mod against;
 mod bundle;
@@ -18,6 +19,7 @@ mod candidate;
 mod chain;
 mod crl;
 mod facts;
+mod federated;
 mod files;
 mod finding;
 mod issuers;

@@ -97,6 +97,10 @@ rules! {
     BundleFederated = "bundle-federated", [Error Error Error], [Ours],
         "one sound bundle for each trust domain that is federated with",
         "write the bundle again from its source, one for each trust domain";
+    /// The bundle of another trust domain is empty: nobody of that domain is trusted.
+    BundleFederatedEmpty = "bundle-federated-empty", [Warn Info Info], [Ours],
+        "the CA certificates of the trust domain that is federated with",
+        "ask the domain for its bundle; if nobody there is to be trusted any more, remove the entry";
     /// A trust anchor is an intermediate, and no root.
     BundleIntermediate = "bundle-intermediate", [Warn Info Info], [OpenSsl],
         "root certificates, which are their own issuers",
@@ -117,6 +121,10 @@ rules! {
     BundleNotYetValid = "bundle-not-yet-valid", [Warn Warn Warn], [Ours OpenSsl Go],
         "CA certificates that are valid now",
         "check the clock; the CA becomes usable by itself once its notBefore has come";
+    /// Something in a SPIFFE bundle or a bundle map is passed over, since no reader knows it.
+    BundlePassedOver = "bundle-passed-over", [Warn Info Info], [],
+        "the keys of SPIFFE Trust Domain and Bundle §4, and entries whose `use` is `x509-svid` or `jwt-svid`",
+        "correct what is named: where it was meant to bring a CA, that CA is missing";
     /// The bundle holds a public root.
     BundlePublic = "bundle-public", [Error Info Info], [],
         "the private CAs that issue your peers",

@@ -10,7 +10,7 @@ use super::finding::{CheckPlace, Finding, Found, Report};
 use super::options::{CheckOptions, DevelopmentCa};
 use super::rule::CheckRule;
 use super::set::{CheckSet, path_of};
-use super::{bundle, chain, crl, files, issuers, leaf, load, time};
+use super::{bundle, chain, crl, federated, files, issuers, leaf, load, time};
 use crate::error::LoadError;
 use crate::snapshot::{Credentials, Settings, judge_first, read_credentials, read_first_trust};
 use crate::verify::{ChainFault, Role};
@@ -83,6 +83,7 @@ pub fn check(set: &CheckSet, options: &CheckOptions) -> Result<Report, LoadError
         scene.chain = chain::read(&scene, &mut found);
         credentials(&scene, &mut found);
     }
+    federated::check(&scene, &mut found);
     crl::check(&scene, &mut found);
     development_ca(&scene, &mut found);
     if set.has_credentials && set.has_bundle {

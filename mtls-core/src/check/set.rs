@@ -83,6 +83,27 @@ impl CheckSet {
         self
     }
 
+    /// The same with a SPIFFE bundle map, which brings the bundles of other trust domains.
+    #[cfg(feature = "spiffe-json")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "spiffe-json")))]
+    #[must_use]
+    pub fn with_bundle_map(mut self, name: &str, bytes: &[u8]) -> Self {
+        self.files.add_bundle_map(FileContent::of(name, bytes));
+        self
+    }
+
+    /// A SPIFFE bundle map by itself, as bytes under its name.
+    #[cfg(feature = "spiffe-json")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "spiffe-json")))]
+    #[must_use]
+    pub fn of_bundle_map(name: &str, bytes: &[u8]) -> Self {
+        let none = Self {
+            has_bundle: false,
+            ..Self::of_bundle(name, b"")
+        };
+        none.with_bundle_map(name, bytes)
+    }
+
     /// Whether every user of the machine may read the key.
     pub(super) fn key_is_world_readable(&self) -> bool {
         let key = self.files.key.as_ref();

@@ -59,11 +59,9 @@ pub(super) fn check(scene: &Scene<'_>, path: &Path<'_>, found: &mut Found) {
     }
 }
 
-pub(super) fn check_anchor(scene: &Scene<'_>, seen: &Seen, found: &mut Found) {
-    let span = seen.cert.validity;
-    if span.contains(scene.options.now) {
-        let place = scene.in_bundle(seen);
-        soon(seen, place, scene.options.now, CA_MARGIN, found);
+pub(super) fn check_anchor(now: Timestamp, seen: &Seen, place: CheckPlace, found: &mut Found) {
+    if seen.cert.validity.contains(now) {
+        soon(seen, place, now, CA_MARGIN, found);
     }
 }
 

@@ -153,6 +153,25 @@ pub(crate) fn presence(set: &FileSet) -> Presence {
     federated(set).presence()
 }
 
+/// What readers pass over in the JSON of other domains' bundles, and in which file.
+#[cfg(feature = "spiffe-json")]
+pub(crate) fn passed_over(set: &FileSet) -> Vec<(PathBuf, String)> {
+    let found = set.trust.federated.iter().map(|(_, found)| found);
+    let files = found.flat_map(|found| found.files.iter().flatten());
+    let contents = files.filter_map(|file| file.content.as_ref().ok());
+    let json = contents.filter(|file| sniff::text(file.bytes()) == Some(FileFormat::Json));
+    json.flat_map(|file| {
+        let of_file = super::spiffe_bundle::passed_over(file.bytes()).into_iter();
+        of_file.map(|what| (file.path().to_path_buf(), what))
+    })
+    .collect()
+}
+
+#[cfg(not(feature = "spiffe-json"))]
+pub(crate) fn passed_over(_: &FileSet) -> Vec<(PathBuf, String)> {
+    Vec::new()
+}
+
 /// The trust domain that a bundle's file name says; `None` if it is not named so.
 pub(crate) fn bundle_domain(path: &Path) -> Result<Option<TrustDomain>, LoadError> {
     let Some(name) = named_domain(path) else {

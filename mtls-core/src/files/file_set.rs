@@ -40,6 +40,12 @@ impl FileSet {
         }
     }
 
+    /// Adds a SPIFFE bundle map.
+    #[cfg(feature = "spiffe-json")]
+    pub(crate) fn add_bundle_map(&mut self, content: FileContent) {
+        self.trust.add_bundle_map(content);
+    }
+
     /// Adds a file of revocation lists of the local trust domain.
     pub(crate) fn add_revocation(&mut self, content: FileContent) {
         self.trust.add_revocation(content);

@@ -31,7 +31,7 @@ mod watcher;
 #[cfg(test)]
 mod fixture;
 
-pub(crate) use federated::{FederatedBundle, Presence, federated, presence};
+pub(crate) use federated::{FederatedBundle, Presence, federated, passed_over, presence};
 pub(crate) use file_set::{FileSet, Fingerprint, is_atomic, read_set};
 pub use format::FileFormat;
 pub use layout::{CredentialFiles, Layout};

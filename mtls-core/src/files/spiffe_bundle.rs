@@ -56,6 +56,80 @@ pub(crate) fn parse_map(bytes: &[u8]) -> Result<Vec<(TrustDomain, SpiffeBundle)>
     bundles.collect()
 }
 
+/// What of a bundle or a bundle map says nothing to us nor, by the standard, to anybody else; none if it is neither.
+pub(crate) fn passed_over(bytes: &[u8]) -> Vec<String> {
+    let Ok(document) = parse(bytes) else {
+        return Vec::new();
+    };
+    let mut over = PassedOver(Vec::new());
+    match document.get("trust_domains") {
+        None => over.bundle(&document, &At::Root),
+        Some(domains) => {
+            over.unknown(&document, &["trust_domains"], &At::Root);
+            let at = At::Root.key("trust_domains");
+            for (name, value) in domains.object(&at).unwrap_or_default() {
+                over.bundle(value, &at.entry(name));
+            }
+        }
+    }
+    over.0
+}
+
+struct PassedOver(Vec<String>);
+
+impl PassedOver {
+    fn bundle(&mut self, bundle: &Json, at: &At<'_>) {
+        self.unknown(bundle, &BUNDLE_KEYS, at);
+        let at = at.key("keys");
+        let keys = bundle.get("keys").map(|keys| keys.array(&at));
+        let keys = keys.and_then(Result::ok).unwrap_or_default();
+        for (index, entry) in keys.iter().enumerate() {
+            let at = at.index(index);
+            if let Some(why) = passes_over(entry) {
+                self.0.push(format!("`{at}` {why}"));
+            }
+        }
+    }
+
+    fn unknown(&mut self, object: &Json, known: &[&str], at: &At<'_>) {
+        let Json::Object(entries) = object else {
+            return;
+        };
+        for (name, _) in entries {
+            if !known.contains(&name.as_str()) {
+                let name: String = name.chars().take(MAX_NAME).collect();
+                self.0.push(format!("{at} has the key {name:?}"));
+            }
+        }
+    }
+}
+
+/// Why this key brings no certificate, where it may have been meant to.
+fn passes_over(entry: &Json) -> Option<String> {
+    let text = |name| match entry.get(name) {
+        Some(Json::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let shown = |text: &str| text.chars().take(MAX_NAME).collect::<String>();
+    match (text("kty"), text("use")) {
+        (_, None) => Some("has no `use`".to_owned()),
+        // For tokens, which are none of ours.
+        (_, Some("jwt-svid")) => None,
+        (_, Some(purpose)) if purpose != "x509-svid" => {
+            Some(format!("has the `use` {:?}", shown(purpose)))
+        }
+        (Some("EC" | "OKP" | "RSA"), _) => {
+            let chain = match entry.get("x5c") {
+                Some(Json::Array(chain)) => chain.len(),
+                _ => 0,
+            };
+            (chain == 0).then(|| "has no certificate (`x5c`)".to_owned())
+        }
+        (None, _) => Some("has no `kty`".to_owned()),
+        (Some(kind), _) => Some(format!("has the `kty` {:?}", shown(kind))),
+    }
+}
+
 fn bundle(value: &Json, at: &At<'_>) -> Result<SpiffeBundle, JsonFault> {
     let keys = value.required("keys", at)?;
     let at_keys = at.key("keys");
@@ -313,6 +387,9 @@ impl<'de> Visitor<'de> for Tree {
         Ok(Json::Object(entries))
     }
 }
+
+/// SPIFFE Trust Domain and Bundle §4.1.
+const BUNDLE_KEYS: [&str; 3] = ["keys", "spiffe_sequence", "spiffe_refresh_hint"];
 
 /// SPIFFE-ID §2.3: the longest trust domain.
 const MAX_NAME: usize = 255;

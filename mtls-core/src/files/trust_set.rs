@@ -18,6 +18,20 @@ pub(super) struct Found {
     pub(super) files: Result<Vec<FoundFile>, LoadError>,
 }
 
+impl Found {
+    /// One file that is there.
+    fn of(content: FileContent) -> Self {
+        let path = content.path().to_path_buf();
+        let file = FoundFile {
+            path: path.clone(),
+            content: Ok(content),
+            gone: false,
+        };
+        let files = Ok(vec![file]);
+        Self { path, files }
+    }
+}
+
 /// One file of it.
 #[derive(Debug)]
 pub(super) struct FoundFile {
@@ -76,16 +90,16 @@ impl TrustSet {
         }
     }
 
+    /// A SPIFFE bundle map that was read elsewhere.
+    #[cfg(feature = "spiffe-json")]
+    pub(super) fn add_bundle_map(&mut self, content: FileContent) {
+        let source = FederatedSource::Map(content.path().to_path_buf());
+        self.federated.push((source, Found::of(content)));
+    }
+
     /// A file of the local trust domain's lists that was read elsewhere.
     pub(super) fn add_revocation(&mut self, content: FileContent) {
-        let path = content.path().to_path_buf();
-        let file = FoundFile {
-            path: path.clone(),
-            content: Ok(content),
-            gone: false,
-        };
-        let files = Ok(vec![file]);
-        self.revocation.push((None, Found { path, files }));
+        self.revocation.push((None, Found::of(content)));
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Found> {

@@ -60,7 +60,8 @@ impl Rehearsal {
             .or_else(|| of_chain(rule, ca))
             .or_else(|| of_leaf(rule, ca))
             .or_else(|| of_bundle(rule, ca))
-            .or_else(|| of_list(rule, ca))?;
+            .or_else(|| of_list(rule, ca))
+            .or_else(|| of_map(rule, ca))?;
         let trust_domain = matches!(rule, CheckRule::SpiffeTrustDomain);
         Some(Self {
             rule,
@@ -117,7 +118,13 @@ impl Rehearsal {
     #[must_use]
     pub fn credential_files(&self, dir: &Path) -> CredentialFiles {
         let files = CredentialFiles::kubernetes(dir);
-        match self.files.iter().any(|(name, _)| *name == LISTS) {
+        let has = |wanted| self.files.iter().any(|(name, _)| *name == wanted);
+        #[cfg(feature = "spiffe-json")]
+        let files = match has(MAP) {
+            true => files.bundle_map(dir.join(MAP)),
+            false => files,
+        };
+        match has(LISTS) {
             true => files.revocation_lists(dir.join(LISTS)),
             false => files,
         }
@@ -406,6 +413,38 @@ fn of_list(rule: CheckRule, ca: &TestCa) -> Option<Files> {
         _ => return None,
     })
 }
+
+/// What is wrong with the bundles of other trust domains, in a map of them.
+fn of_map(rule: CheckRule, ca: &TestCa) -> Option<Files> {
+    let entry = match rule {
+        // A bundle without its keys is none.
+        CheckRule::BundleFederated => "{}".to_owned(),
+        CheckRule::BundleFederatedEmpty => r#"{"keys":[]}"#.to_owned(),
+        CheckRule::BundlePassedOver => {
+            let theirs = TestCa::new(PARTNER).root_pem();
+            let base64 = theirs.lines().filter(|line| !line.starts_with('-'));
+            let base64: String = base64.collect();
+            let key = format!(r#"{{"kty":"EC","use":"x509-svid","x5c":["{base64}"]}}"#);
+            // An underscore for a hyphen, and nobody reads it.
+            format!(
+                r#"{{"keys":[{key},{}]}}"#,
+                key.replace("x509-svid", "x509_svid")
+            )
+        }
+        _ => return None,
+    };
+    // Without the feature there is nobody to read a map.
+    cfg!(feature = "spiffe-json").then_some(())?;
+    let mut all = issued(&ca.issue("/web"));
+    let map = format!(r#"{{"trust_domains":{{"{PARTNER}":{entry}}}}}"#);
+    all.push((MAP, map.into()));
+    Some(all)
+}
+
+/// The bundles of other trust domains.
+const MAP: &str = "bundle-map.json";
+/// Whose bundle is in it.
+const PARTNER: &str = "partner.test";
 
 /// Where the revocation lists are.
 const LISTS: &str = "ca.crl";

@@ -86,6 +86,7 @@ async fn a_source_reloads_or_keeps_what_it_has_as_the_table_says() {
             ("tls.key", good.key_pem().as_bytes()),
             ("ca.crt", good.bundle_pem().as_bytes()),
             ("ca.crl", list.as_bytes()),
+            ("bundle-map.json", br#"{"trust_domains":{}}"#),
         ]);
         let files = rehearsal.credential_files(dir.path());
         let source = builder(&rehearsal).watch(files.clone()).await.unwrap();

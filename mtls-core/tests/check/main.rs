@@ -11,6 +11,7 @@
 
 mod against;
 mod candidates;
+mod federated;
 mod layouts;
 mod loader;
 mod policies;

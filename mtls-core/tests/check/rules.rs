@@ -8,7 +8,6 @@ use crate::{checked, mounted, options, rules};
 
 /// Rules about more than the files of one set.
 const NOT_OF_FILES: &[CheckRule] = &[
-    CheckRule::BundleFederated,
     CheckRule::HandshakeRefused,
     CheckRule::IdentityUnmatched,
     CheckRule::LayoutUnknown,

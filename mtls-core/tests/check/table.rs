@@ -10,11 +10,6 @@ use mtls_core::testing::{Rehearsal, TestCa};
 /// Where the rules are tested that are about more than files.
 const ELSEWHERE: &[(CheckRule, &str, &str)] = &[
     (
-        CheckRule::BundleFederated,
-        "mtls-core/tests/check/layouts.rs",
-        "a_second_bundle_of_ones_own_domain_that_differs_is_told",
-    ),
-    (
         CheckRule::HandshakeRefused,
         "mtls-core/tests/check/against.rs",
         "a_peer_of_another_ca_is_refused_and_both_sides_say_by_whom_and_why",

@@ -30,6 +30,13 @@ pub(crate) struct Arguments {
     /// A file or directory of revocation lists. May be given several times.
     #[arg(long, value_name = "PATH")]
     pub(super) crl: Vec<PathBuf>,
+    /// A SPIFFE bundle map, `{"trust_domains": {…}}`; by itself it is checked by itself.
+    #[arg(long, value_name = "FILE")]
+    pub(super) bundle_map: Option<PathBuf>,
+    /// The bundle of another trust domain, PEM or SPIFFE JSON; or a directory of them, `<trust-domain>.spiffe-trust-bundle.pem`
+    /// each. May be given several times.
+    #[arg(long, value_name = "DOMAIN=FILE|DIR")]
+    pub(super) federated: Vec<String>,
     /// In which role the credentials will be presented.
     #[arg(long, value_enum, default_value_t = Role::Both)]
     pub(super) role: Role,
@@ -95,6 +102,20 @@ impl Arguments {
     pub(super) fn policies(&self) -> impl Iterator<Item = &Path> {
         let all = self.policy.iter().chain(&self.against_policy);
         all.map(PathBuf::as_path)
+    }
+
+    /// Refuses a bundle whose domain is none.
+    pub(super) fn federated_are_named(&self) -> Result<(), Failure> {
+        let named = self
+            .federated
+            .iter()
+            .filter_map(|text| text.split_once('='));
+        for (domain, path) in named {
+            let parsed: Result<TrustDomain, _> = domain.parse();
+            parsed
+                .map_err(|error| Failure::new(format!("--federated `{domain}={path}`: {error}")))?;
+        }
+        Ok(())
     }
 
     pub(super) fn options(&self, now: Timestamp) -> Result<CheckOptions, Failure> {

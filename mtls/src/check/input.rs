@@ -30,6 +30,7 @@ pub(super) enum Subject {
 
 /// Every set that was named.
 pub(super) fn all(arguments: &Arguments) -> Result<Vec<Input>, Failure> {
+    arguments.federated_are_named()?;
     let mut inputs = Vec::new();
     for path in &arguments.paths {
         if path.is_dir() {
@@ -50,6 +51,7 @@ pub(super) fn all(arguments: &Arguments) -> Result<Vec<Input>, Failure> {
         }
     }
     inputs.extend(named(arguments)?);
+    inputs.extend(map_alone(arguments, inputs.is_empty())?);
     if inputs.is_empty() && arguments.policies().next().is_none() {
         return Err(Failure::new(
             "name a directory, a manifest, or files with `--chain` and `--key`",
@@ -64,7 +66,7 @@ pub(super) fn directory(dir: &Path, arguments: &Arguments) -> Input {
         Some(bundle) => CredentialFiles::detect_with_bundle(dir, bundle),
         None => CredentialFiles::detect(dir),
     };
-    let files = files.map(|files| with_lists(files, arguments));
+    let files = files.map(|files| beside(files, arguments));
     read_set(dir.display().to_string(), dir, files)
 }
 
@@ -90,11 +92,18 @@ fn named(arguments: &Arguments) -> Result<Option<Input>, Failure> {
         return Ok(Some(Input { name, subject }));
     };
     let files = CredentialFiles::paths(chain, key, bundle);
-    Ok(Some(read_set(
-        name,
-        chain,
-        Ok(with_lists(files, arguments)),
-    )))
+    Ok(Some(read_set(name, chain, Ok(beside(files, arguments)))))
+}
+
+/// A bundle map where nothing else was named.
+fn map_alone(arguments: &Arguments, is_alone: bool) -> Result<Option<Input>, Failure> {
+    let Some(map) = arguments.bundle_map.as_ref().filter(|_| is_alone) else {
+        return Ok(None);
+    };
+    let name = map.display().to_string();
+    let set = CheckSet::of_bundle_map(&name, &read(map)?);
+    let subject = Subject::Set(Box::new(set));
+    Ok(Some(Input { name, subject }))
 }
 
 /// What was named beside sets that are in no directory: a bundle for credentials without one, and revocation lists.
@@ -102,10 +111,14 @@ fn named(arguments: &Arguments) -> Result<Option<Input>, Failure> {
 pub(super) struct Beside {
     bundle: Option<(String, Vec<u8>)>,
     lists: Vec<(String, Vec<u8>)>,
+    map: Option<(String, Vec<u8>)>,
 }
 
 impl Beside {
     fn read(arguments: &Arguments) -> Result<Self, Failure> {
+        if !arguments.federated.is_empty() {
+            return Err(Failure::new(NOT_BESIDE));
+        }
         let named = |path: &PathBuf| Ok((path.display().to_string(), read(path)?));
         Ok(Self {
             bundle: arguments.bundle.as_ref().map(named).transpose()?,
@@ -114,6 +127,7 @@ impl Beside {
                 .iter()
                 .map(named)
                 .collect::<Result<_, Failure>>()?,
+            map: arguments.bundle_map.as_ref().map(named).transpose()?,
         })
     }
 
@@ -126,15 +140,33 @@ impl Beside {
 
     pub(super) fn lists(&self, set: CheckSet) -> CheckSet {
         let lists = self.lists.iter();
-        lists.fold(set, |set, (name, bytes)| {
+        let set = lists.fold(set, |set, (name, bytes)| {
             set.with_revocation_lists(name, bytes)
-        })
+        });
+        match &self.map {
+            Some((name, bytes)) => set.with_bundle_map(name, bytes),
+            None => set,
+        }
     }
 }
 
-fn with_lists(files: CredentialFiles, arguments: &Arguments) -> CredentialFiles {
+/// With everything that says more of trust.
+fn beside(files: CredentialFiles, arguments: &Arguments) -> CredentialFiles {
     let lists = arguments.crl.iter();
-    lists.fold(files, CredentialFiles::revocation_lists)
+    let files = lists.fold(files, CredentialFiles::revocation_lists);
+    let federated = arguments.federated.iter();
+    let files = federated.fold(files, |files, named| match named.split_once('=') {
+        Some((domain, path)) => match domain.parse() {
+            Ok(domain) => files.federated_bundle(domain, path),
+            // `Arguments::federated_are_named` has refused it.
+            Err(_) => files,
+        },
+        None => files.federated_bundles(named),
+    });
+    match &arguments.bundle_map {
+        Some(map) => files.bundle_map(map),
+        None => files,
+    }
 }
 
 fn read_set(name: String, path: &Path, files: Result<CredentialFiles, LoadError>) -> Input {
@@ -186,6 +218,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
+const NOT_BESIDE: &str = "`--federated` goes with a directory, or with `--chain`, `--key` and `--bundle`; elsewhere there is `--bundle-map`";
 const NOTHING: &str = "holds no Secret or ConfigMap with certificates, no Certificate and no pod";
 /// A cluster's worth of manifests.
 const LIMIT: u64 = 64 * 1024 * 1024;

@@ -102,7 +102,7 @@ fn broken(rule: &str, dir: &Path, domain: &str, out: &mut impl Write) -> Result<
         ))
     })?;
     std::fs::create_dir_all(dir)?;
-    for name in ["tls.crt", "tls.key", "ca.crt", "ca.crl"] {
+    for name in ["tls.crt", "tls.key", "ca.crt", "ca.crl", "bundle-map.json"] {
         // What was broken before goes first, be it a directory in a file's place.
         let path = dir.join(name);
         let _ = std::fs::remove_file(&path);
@@ -134,8 +134,10 @@ fn broken(rule: &str, dir: &Path, domain: &str, out: &mut impl Write) -> Result<
     if rule == CheckRule::SpiffeTrustDomain {
         look.push_str(&format!(" --trust-domain {domain}"));
     }
-    if rehearsal.files().any(|(name, _)| name == "ca.crl") {
-        look.push_str(&format!(" --crl {}", dir.join("ca.crl").display()));
+    for (option, beside) in [("--crl", "ca.crl"), ("--bundle-map", "bundle-map.json")] {
+        if rehearsal.files().any(|(name, _)| name == beside) {
+            look.push_str(&format!(" {option} {}", dir.join(beside).display()));
+        }
     }
     writeln!(out, "see: {look}")?;
     Ok(())

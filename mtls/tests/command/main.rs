@@ -14,6 +14,7 @@ mod arguments;
 #[path = "../symptoms/door.rs"]
 mod door;
 mod explain;
+mod federation;
 mod formats;
 mod guides;
 mod inspect;
