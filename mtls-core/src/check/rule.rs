@@ -261,7 +261,7 @@ rules! {
     KeyInBundle = "key-in-bundle", [Error Error Error], [],
         "CA certificates alone",
         "replace that key, which has been handed around, and keep CA certificates alone in the bundle";
-    /// The chain's file holds a private key, and another file is the key's.
+    /// The chain's file holds a private key, and another file is the key's; or a ConfigMap holds one.
     KeyInPublicFile = "key-in-public-file", [Error Info Info], [],
         "certificates alone",
         "replace that key, and keep certificates alone in the file";

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use mtls_core::check::CheckRule;
 
 use super::arguments::Role;
-use super::input::{Input, Subject};
+use super::input::{Beside, Input, Subject};
 use super::manifest::{MAX_DEPTH, name_of, text_at};
+use super::projected::Projected;
 use super::yaml::Node;
 
 /// What one object asks for that rules have a say in.
@@ -37,13 +38,14 @@ impl Declared {
 }
 
 /// The objects of a manifest that ask for credentials, or have pods.
-pub(super) fn inputs(file: &str, documents: &[Node]) -> Vec<Input> {
+pub(super) fn inputs(file: &str, documents: &[Node], beside: &Beside) -> Vec<Input> {
     let mut objects = Vec::new();
     for document in documents {
         unpack(document, 0, &mut objects);
     }
     let keys = secrets_with_keys(&objects);
-    let input = |object: &&Node| {
+    let of_object = |object: &&Node| {
+        let mut sets = Vec::new();
         let kind = text_at(object, "kind").unwrap_or_default();
         let name = name_of(file, object, kind);
         let declared = match kind {
@@ -54,12 +56,51 @@ pub(super) fn inputs(file: &str, documents: &[Node]) -> Vec<Input> {
                     mounts: Vec::new(),
                 }
             }
-            _ => Pod::of(&name, pod_spec(object)?, &keys),
+            "ConfigMap" => keys_in_config_map(&name, object)?,
+            _ => {
+                let spec = pod_spec(object)?;
+                let mut declared = Pod::of(&name, spec, &keys);
+                let namespace = at(object, &["metadata", "namespace"]).and_then(Node::text);
+                for volume in items(spec.get("volumes")) {
+                    let projected = Projected::of(file, &objects, namespace, volume);
+                    let of_volume = text_at(volume, "name").unwrap_or_default();
+                    let place = format!("{name}/{of_volume}");
+                    let set = projected.set(&place, beside);
+                    let found = projected.findings.into_iter();
+                    let found = found.map(|(rule, found)| (rule, place.clone(), found));
+                    declared.mounts.extend(found);
+                    sets.extend(set.map(|set| (place, set)));
+                }
+                declared
+            }
         };
         let subject = Subject::Declared(declared);
-        Some(Input { name, subject })
+        let mut inputs = vec![Input { name, subject }];
+        inputs.extend(sets.into_iter().map(|(name, set)| {
+            let subject = Subject::Set(Box::new(set));
+            Input { name, subject }
+        }));
+        Some(inputs)
     };
-    objects.iter().filter_map(input).collect()
+    objects.iter().filter_map(of_object).flatten().collect()
+}
+
+/// A ConfigMap with private keys: whoever may read ConfigMaps has them. One beside certificates is told of the bundle.
+fn keys_in_config_map(name: &str, map: &Node) -> Option<Declared> {
+    let entries = map.get("data").map_or(&[][..], Node::pairs).iter();
+    let keys = entries.filter(|(_, value)| {
+        let text = value.text().unwrap_or_default();
+        text.contains(PRIVATE_KEY) && !text.contains("-----BEGIN CERTIFICATE")
+    });
+    let mounts = keys.map(|(entry, _)| {
+        let found = "a private key in a ConfigMap".to_owned();
+        (CheckRule::KeyInPublicFile, format!("{name}/{entry}"), found)
+    });
+    let mounts: Vec<_> = mounts.collect();
+    (!mounts.is_empty()).then(|| Declared {
+        usages: Vec::new(),
+        mounts,
+    })
 }
 
 fn unpack<'y>(object: &'y Node, depth: usize, objects: &mut Vec<&'y Node>) {
@@ -291,7 +332,7 @@ fn is_credential(name: &str) -> bool {
 }
 
 /// `tls.key`, `key.pem`, `svid_key.pem`, and the files that hold a key beside its chain.
-fn is_key(name: &str) -> bool {
+pub(super) fn is_key(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let whole = ["tls-combined.pem", "credentialbundle.pem"];
@@ -313,11 +354,11 @@ fn octal(mode: &str) -> Option<u32> {
     }
 }
 
-fn at<'y>(object: &'y Node, path: &[&str]) -> Option<&'y Node> {
+pub(super) fn at<'y>(object: &'y Node, path: &[&str]) -> Option<&'y Node> {
     path.iter().try_fold(object, |node, key| node.get(key))
 }
 
-fn items(node: Option<&Node>) -> &[Node] {
+pub(super) fn items(node: Option<&Node>) -> &[Node] {
     node.map_or(&[], Node::items)
 }
 
@@ -348,3 +389,5 @@ const DRIVERS: [&str; 3] = [
 ];
 const EXTENSIONS: [&str; 6] = ["cer", "crl", "crt", "der", "key", "pem"];
 const OTHERS_READ: u32 = 0o004;
+/// As its marker ends, whatever the kind.
+const PRIVATE_KEY: &str = "PRIVATE KEY-----";

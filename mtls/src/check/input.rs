@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use mtls_core::check::CheckSet;
 use mtls_core::{CredentialFiles, LoadError};
+use zeroize::Zeroizing;
 
 use super::Arguments;
 use super::declared::Declared;
@@ -37,7 +38,9 @@ pub(super) fn all(arguments: &Arguments) -> Result<Vec<Input>, Failure> {
             inputs.push(directory(path, arguments));
         } else if is_manifest(path) {
             let beside = Beside::read(arguments)?;
-            let found = manifest::sets(&shown(path), &read(path)?, &beside)?;
+            // Secrets are in it, and nobody needs them after this.
+            let text = Zeroizing::new(read(path)?);
+            let found = manifest::sets(&shown(path), &text, &beside)?;
             // A Service among manifests is fine; a manifest of nothing else is not what was meant.
             if found.is_empty() && arguments.paths.len() == 1 {
                 return Err(Failure::new(format!("`{}` {NOTHING}", shown(path))));
@@ -85,7 +88,7 @@ fn named(arguments: &Arguments) -> Result<Option<Input>, Failure> {
     };
     let name = chain.display().to_string();
     let Some(bundle) = &arguments.bundle else {
-        let (key_name, key_bytes) = (key.display().to_string(), read(key)?);
+        let (key_name, key_bytes) = (key.display().to_string(), Zeroizing::new(read(key)?));
         let set = CheckSet::of_credentials((&name, &read(chain)?), (&key_name, &key_bytes));
         let set = Beside::read(arguments)?.lists(set);
         let subject = Subject::Set(Box::new(set));

@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mtls_core::LoadError;
 use mtls_core::check::CheckSet;
+use zeroize::Zeroizing;
 
 use super::declared;
 use super::input::{Beside, Input, Subject};
@@ -24,7 +25,7 @@ pub(super) fn sets(file: &str, bytes: &[u8], beside: &Beside) -> Result<Vec<Inpu
     for document in &documents {
         collect(file, document, 0, beside, &mut inputs);
     }
-    inputs.extend(declared::inputs(file, &documents));
+    inputs.extend(declared::inputs(file, &documents, beside));
     Ok(inputs)
 }
 
@@ -43,16 +44,19 @@ fn collect(file: &str, object: &Node, depth: usize, beside: &Beside, inputs: &mu
 }
 
 /// The entries of a Secret or a ConfigMap, decoded, by their names.
-struct Entries {
+pub(super) struct Entries {
     /// `deploy.yaml#Secret/shop/web-tls`
     name: String,
-    entries: Vec<(String, Result<Vec<u8>, LoadError>)>,
+    entries: Vec<(String, Value)>,
 }
 
+/// Wiped when it is dropped: it may be a private key.
+type Value = Result<Zeroizing<Vec<u8>>, LoadError>;
+
 impl Entries {
-    fn of(file: &str, object: &Node, kind: &str) -> Self {
+    pub(super) fn of(file: &str, object: &Node, kind: &str) -> Self {
         let name = name_of(file, object, kind);
-        let mut entries: Vec<(String, Result<Vec<u8>, LoadError>)> = Vec::new();
+        let mut entries: Vec<(String, Value)> = Vec::new();
         let encoded: &[(&str, bool)] = match kind {
             // `stringData` is written over `data`.
             "Secret" => &[("stringData", false), ("data", true)],
@@ -65,7 +69,7 @@ impl Entries {
                 }
                 let value = match is_base64 {
                     true => decode(value, &format!("{name}/{key}")),
-                    false => Ok(value.as_bytes().to_vec()),
+                    false => Ok(Zeroizing::new(value.as_bytes().to_vec())),
                 };
                 entries.push((key.to_owned(), value));
             }
@@ -73,7 +77,15 @@ impl Entries {
         Self { name, entries }
     }
 
-    fn get(&self, key: &str) -> Option<&Result<Vec<u8>, LoadError>> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|(name, _)| name.as_str())
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
         let mut entries = self.entries.iter();
         entries
             .find(|(name, _)| name == key)
@@ -86,12 +98,17 @@ impl Entries {
 }
 
 /// Base64 in which line breaks are fine, as YAML folds them.
-fn decode(value: &str, path: &str) -> Result<Vec<u8>, LoadError> {
-    let text: String = value.split_ascii_whitespace().collect();
-    STANDARD.decode(text).map_err(|_| LoadError::PemMalformed {
-        path: path.into(),
-        detail: "the Secret's `data` is no base64".into(),
-    })
+fn decode(value: &str, path: &str) -> Value {
+    // As large as it will be at once: what is moved to grow is left behind.
+    let mut text = Zeroizing::new(String::with_capacity(value.len()));
+    text.extend(value.split_ascii_whitespace());
+    let decoded = STANDARD.decode(text.as_bytes());
+    decoded
+        .map(Zeroizing::new)
+        .map_err(|_| LoadError::PemMalformed {
+            path: path.into(),
+            detail: "the Secret's `data` is no base64".into(),
+        })
 }
 
 fn secret(secret: &Entries, beside: &Beside, inputs: &mut Vec<Input>) {
@@ -111,11 +128,9 @@ fn secret(secret: &Entries, beside: &Beside, inputs: &mut Vec<Input>) {
             return inputs.push(unreadable(secret, error));
         }
     }
-    let bytes = |value: Option<&Result<Vec<u8>, LoadError>>| -> Vec<u8> {
-        value
-            .and_then(|value| value.as_ref().ok())
-            .cloned()
-            .unwrap_or_default()
+    let bytes = |value: Option<&'_ Value>| {
+        let value = value.and_then(|value| value.as_ref().ok());
+        value.cloned().unwrap_or_default()
     };
     let set = CheckSet::of_credentials(
         (&secret.path(names.chain), &bytes(chain)),
@@ -137,6 +152,15 @@ fn secret(secret: &Entries, beside: &Beside, inputs: &mut Vec<Input>) {
 fn config_map(map: &Entries, inputs: &mut Vec<Input>) {
     for (key, value) in &map.entries {
         match value {
+            Ok(bytes) if is_bundle_map(bytes) => {
+                let path = map.path(key);
+                let set = CheckSet::of_bundle_map(&path, bytes);
+                let subject = Subject::Set(Box::new(set));
+                inputs.push(Input {
+                    name: path,
+                    subject,
+                });
+            }
             Ok(bytes) if has_certificates(key, bytes) => {
                 let path = map.path(key);
                 let set = CheckSet::of_bundle(&path, bytes);
@@ -150,6 +174,13 @@ fn config_map(map: &Entries, inputs: &mut Vec<Input>) {
             Err(error) => inputs.push(unreadable(map, error)),
         }
     }
+}
+
+/// A SPIFFE bundle map: JSON with the key that every map has.
+fn is_bundle_map(bytes: &[u8]) -> bool {
+    let is_object = bytes.trim_ascii_start().starts_with(b"{");
+    let names = |window: &[u8]| window == MAP_KEY;
+    is_object && bytes.windows(MAP_KEY.len()).any(names)
 }
 
 fn has_certificates(key: &str, bytes: &[u8]) -> bool {
@@ -189,6 +220,7 @@ fn text_map<'y>(object: &'y Node, key: &str) -> impl Iterator<Item = (&'y str, &
 
 /// Lists do not nest; whoever writes some that do is not followed for ever.
 pub(super) const MAX_DEPTH: usize = 4;
+const MAP_KEY: &[u8] = b"\"trust_domains\"";
 const MARKER: &[u8] = b"-----BEGIN CERTIFICATE";
 /// Names that stand for a bundle even where it is empty.
 const BUNDLES: [&str; 4] = [

@@ -6,6 +6,7 @@ mod input;
 mod layouts;
 mod manifest;
 mod moment;
+mod projected;
 mod yaml;
 
 use std::io::Write;

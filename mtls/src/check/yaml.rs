@@ -1,11 +1,13 @@
 //! YAML as a tree of texts, which is all that a Secret or a ConfigMap needs.
 
 use saphyr_parser::{Event, Parser};
+use zeroize::Zeroizing;
 
 /// A value. Numbers, booleans and nulls are the texts that they are written as.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Node {
-    Text(String),
+    /// Wiped when it is dropped: it may be a private key.
+    Text(Zeroizing<String>),
     Sequence(Vec<Node>),
     Mapping(Vec<(String, Node)>),
 }
@@ -23,8 +25,8 @@ pub(super) fn documents(text: &str) -> Result<Vec<Node>, Stumbled> {
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| stumbled(error.marker()))?;
         match event {
-            Event::Scalar(text, ..) => tree.place(Node::Text(text.into_owned())),
-            Event::Alias(_) => tree.place(Node::Text(String::new())),
+            Event::Scalar(text, ..) => tree.place(Node::Text(text.into_owned().into())),
+            Event::Alias(_) => tree.place(Node::Text(Zeroizing::default())),
             Event::SequenceStart(..) => tree.open.push(Open::Sequence(Vec::new())),
             Event::MappingStart(..) => tree.open.push(Open::Mapping(Vec::new(), None)),
             Event::SequenceEnd | Event::MappingEnd => tree.close(),
@@ -111,7 +113,7 @@ impl Node {
 
     fn into_text(self) -> String {
         match self {
-            Self::Text(text) => text,
+            Self::Text(text) => text.as_str().to_owned(),
             Self::Sequence(_) | Self::Mapping(_) => String::new(),
         }
     }

@@ -20,6 +20,7 @@ mod guides;
 mod inspect;
 mod manifests;
 mod policy;
+mod projected;
 mod readme;
 mod rehearsals;
 #[allow(dead_code, reason = "not all of it is of use here")]
