@@ -14,6 +14,7 @@ use super::rule::CheckRule;
 use super::set::{CheckSet, path_of};
 use crate::clock;
 use crate::error::{Chained, LoadError};
+use crate::identity::certificate::Certificate;
 use crate::policy::{Authorizer, Policy, SpiffePattern};
 use crate::reason::Reason;
 use crate::snapshot::{CredentialSource, Publisher, read_credentials, read_first_trust};
@@ -39,6 +40,7 @@ pub fn check_against(
     options.settings()?;
     let sources = (source(one.set, options), source(other.set, options));
     if let (Some(one_source), Some(other_source)) = &sources {
+        one_key([(one, one_source), (other, other_source)], &mut found);
         let (one, other) = ((one, one_source), (other, other_source));
         for (client, server) in [(one, other), (other, one)] {
             let pair = Pair {
@@ -52,6 +54,26 @@ pub fn check_against(
         }
     }
     Ok(Report::judged(found.into_vec(), options))
+}
+
+/// Two certificates of one key: whoever has it is both.
+fn one_key(sides: [(&CheckSide<'_>, &Loaded); 2], found: &mut Found) {
+    let leaves = sides.map(|(_, loaded)| {
+        let current = loaded.source.current();
+        let leaf = current.credentials().chain().first().cloned();
+        leaf.and_then(|leaf| Some((Certificate::parse(&leaf).ok()?.spki, leaf)))
+    });
+    let [Some((one_key, one)), Some((other_key, other))] = leaves else {
+        return;
+    };
+    if one_key != other_key || one == other {
+        return;
+    }
+    let [(one, one_loaded), (_, other_loaded)] = sides;
+    let place = CheckPlace::file(path_of(&one.set.files.key));
+    let names = (name_of(&one_loaded.source), name_of(&other_loaded.source));
+    let text = format!("{} and {} have one key", names.0, names.1);
+    found.add(Finding::new(CheckRule::KeyReused, place, text));
 }
 
 /// What a set was loaded into, and when that was.

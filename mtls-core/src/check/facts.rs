@@ -36,6 +36,8 @@ pub(super) struct Facts {
     /// Whether it constrains URI names, permitted or excluded.
     pub(super) constrains_uris: bool,
     pub(super) organizations: Vec<String>,
+    /// Where revocation is looked up, in words.
+    pub(super) publishes: Vec<&'static str>,
 }
 
 /// ExtendedKeyUsage as it stands, `any` apart.
@@ -104,6 +106,7 @@ impl Facts {
             unknown_critical: unknown.map(|e| e.oid.to_id_string()).collect(),
             purposes,
             constrains_uris: constrains_uris(&cert),
+            publishes: publishes(&cert),
             organizations: cert
                 .subject()
                 .iter_organization()
@@ -123,6 +126,23 @@ fn authority_key_id(cert: &X509Certificate<'_>) -> Option<Vec<u8>> {
     })
 }
 
+fn publishes(cert: &X509Certificate<'_>) -> Vec<&'static str> {
+    let mut publishes = Vec::new();
+    for extension in cert.extensions() {
+        let extension = extension.parsed_extension();
+        if let ParsedExtension::CRLDistributionPoints(_) = extension {
+            publishes.push("a distribution point of lists");
+        }
+        if let ParsedExtension::AuthorityInfoAccess(access) = extension {
+            let mut all = access.accessdescs.iter();
+            if all.any(|one| one.access_method.to_id_string() == OCSP) {
+                publishes.push("an OCSP responder");
+            }
+        }
+    }
+    publishes
+}
+
 fn constrains_uris(cert: &X509Certificate<'_>) -> bool {
     let Ok(Some(constraints)) = cert.name_constraints() else {
         return false;
@@ -134,6 +154,8 @@ fn constrains_uris(cert: &X509Certificate<'_>) -> bool {
         .any(|tree| matches!(tree.base, GeneralName::URI(_)))
 }
 
+/// id-ad-ocsp (RFC 5280 §4.2.2.1).
+const OCSP: &str = "1.3.6.1.5.5.7.48.1";
 /// id-ce, 2.5.29 (RFC 5280 §4.2).
 const ID_CE: &[u8] = &[0x55, 0x1d];
 /// The extensions that webpki knows: keyUsage, subjectAltName, basicConstraints, nameConstraints, cRLDistributionPoints,

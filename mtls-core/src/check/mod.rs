@@ -14,6 +14,7 @@
 //! files; a `candidate` is somebody to ask a policy about.
 
 mod against;
+mod beside;
 mod bundle;
 mod candidate;
 mod chain;

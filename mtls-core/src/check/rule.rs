@@ -169,10 +169,18 @@ rules! {
     ChainTooLarge = "chain-too-large", [Warn Info Info], [OpenSsl],
         "at most 16 KiB of certificates",
         "leave out what is not needed; EC keys and fewer names make certificates small";
+    /// Every certificate begins in the future: the clock is behind, rather than all issuers ahead.
+    ClockSuspect = "clock-suspect", [Warn Info Info], [],
+        "certificates that are valid now",
+        "look at the clock and its NTP before the certificates";
     /// A certificate has a critical extension that nobody here knows.
     CriticalUnknown = "critical-unknown", [Error Error Error], [Ours Rustls OpenSsl Go],
         "no critical extensions but those of RFC 5280",
         "reissue it with that extension not critical, or without it";
+    /// The leaf says where its revocation can be looked up, and no list is configured.
+    CrlDpUnused = "crl-dp-unused", [Info Info Info], [],
+        "a revocation list on disk, where the CA publishes one",
+        "mount the CA's list and name it; nothing is fetched and no responder is asked, so nobody is known to be revoked";
     /// No list speaks of an issuer in the path.
     CrlIssuer = "crl-issuer", [Error Info Info], [Ours],
         "a revocation list of each issuer in the path",
@@ -285,6 +293,10 @@ rules! {
     KeyPermissions = "key-permissions", [Warn Warn Warn], [],
         "a private key that its owner and perhaps a group may read",
         "set the volume's `defaultMode: 0400`, or 0440 with an fsGroup";
+    /// Two sets have one private key.
+    KeyReused = "key-reused", [Info Info Info], [],
+        "a key for each service, and a new one with each certificate",
+        "let each service make its own key (cert-manager: `rotationPolicy: Always`): who has the one is both";
     /// The crypto provider cannot use the private key.
     KeyUnsupported = "key-unsupported", [Error Error Error], [Ours Rustls],
         "a key that the crypto provider can use",
@@ -325,6 +337,10 @@ rules! {
     MountEnv = "mount-env", [Warn Info Info], [],
         "files in a mounted directory",
         "mount the Secret as a volume: a variable cannot rotate, and child processes and dumps have it too";
+    /// The chain and the key are mounted by two volumes, each of which is replaced at another moment.
+    MountSplit = "mount-split", [Warn Info Info], [],
+        "one volume, which swaps chain and key together",
+        "mount one Secret, or project all sources into one volume";
     /// A file is mounted by itself, and will never be replaced.
     MountSubpath = "mount-subpath", [Error Warn Warn], [Ours Rustls OpenSsl Go],
         "a directory that is mounted",
@@ -389,6 +405,10 @@ rules! {
     PolicyUnreadable = "policy-unreadable", [Error Error Error], [Ours],
         "a policy file",
         "correct what is named";
+    /// The leaf has one name of a Kubernetes service, and not the others by which it can be dialled.
+    SanK8s = "san-k8s", [Info Info Info], [],
+        "the names `x`, `x.ns`, `x.ns.svc` and `x.ns.svc.cluster.local`, as far as somebody dials them",
+        "add the names that are dialled; ask by `--server-name` for the one that matters";
     /// The leaf has no name by which a peer could know it: no SAN, or a common name alone.
     SanMissing = "san-missing", [Error Info Info], [Ours Rustls Go],
         "a DNS or IP SAN or a SPIFFE ID",

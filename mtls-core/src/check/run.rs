@@ -10,7 +10,7 @@ use super::finding::{CheckPlace, Finding, Found, Report};
 use super::options::{CheckOptions, DevelopmentCa};
 use super::rule::CheckRule;
 use super::set::{CheckSet, path_of};
-use super::{bundle, chain, crl, federated, files, issuers, leaf, load, time};
+use super::{beside, bundle, chain, crl, federated, files, issuers, leaf, load, time};
 use crate::error::LoadError;
 use crate::snapshot::{Credentials, Settings, judge_first, read_credentials, read_first_trust};
 use crate::verify::{ChainFault, Role};
@@ -137,6 +137,7 @@ fn credentials(scene: &Scene<'_>, found: &mut Found) {
     time::check(scene, &path, found);
     issuers::check(scene, &path, found);
     leaf::check(scene, &path, found);
+    beside::check(scene, &path, found);
     if let Some(paired) = &paired {
         leaf::check_profile(scene, &path, &paired.issuance_findings(), found);
     }

@@ -17,6 +17,8 @@ pub struct CheckSet {
     /// Chain and key are one file.
     pub(super) is_combined: bool,
     pub(super) stuck_mounts: Vec<StuckMount>,
+    /// The volumes of chain and key, where these are two.
+    pub(super) split: Option<(PathBuf, PathBuf)>,
 }
 
 impl CheckSet {
@@ -32,6 +34,7 @@ impl CheckSet {
             has_bundle: true,
             is_combined: files.chain_path() == files.key_path(),
             stuck_mounts: files::stuck_mounts(files),
+            split: files::split_volumes(files),
         })
     }
 
@@ -45,6 +48,7 @@ impl CheckSet {
             has_bundle: false,
             is_combined,
             stuck_mounts: Vec::new(),
+            split: None,
         }
     }
 
@@ -57,6 +61,7 @@ impl CheckSet {
             has_bundle: true,
             is_combined: false,
             stuck_mounts: Vec::new(),
+            split: None,
         }
     }
 

@@ -103,6 +103,22 @@ pub(crate) fn is_atomic(files: &CredentialFiles) -> bool {
         && trust_set::listed_directories(files).all(|dir| swapped_by(&dir.join(DATA)).is_some())
 }
 
+/// The volumes of chain and key, where these are two, as the kubelet lays them out: what swaps the one does not swap the other.
+///
+/// Of one volume that is swapped between the two looks nothing is said: the volumes are compared, and not their generations.
+pub(crate) fn split_volumes(files: &CredentialFiles) -> Option<(PathBuf, PathBuf)> {
+    let volume = |path: &Path| {
+        let real = fs::canonicalize(path).ok()?;
+        let generation = real.parent()?;
+        let name = generation.file_name()?.as_encoded_bytes();
+        let volume = generation.parent()?;
+        name.starts_with(GENERATION).then(|| volume.to_path_buf())
+    };
+    let [chain, key, _] = files.all_paths().map(volume);
+    let (chain, key) = (chain?, key?);
+    (chain != key).then_some((chain, key))
+}
+
 /// The `..data` link by which this path is replaced: it, or a directory above it, is a link through that one.
 fn swapped_by(path: &Path) -> Option<PathBuf> {
     path.ancestors().find_map(|path| {
@@ -240,6 +256,9 @@ fn parent(path: &Path) -> &Path {
 
 /// The link that Kubernetes' AtomicWriter renames into place.
 const DATA: &str = "..data";
+
+/// How the directories begin that it is renamed to.
+const GENERATION: &[u8] = b"..";
 
 /// Two suffice when nobody writes. Whoever changes files during five passes in a row is asked again later, by event or
 /// by poll, rather than waited for.

@@ -32,7 +32,7 @@ mod watcher;
 mod fixture;
 
 pub(crate) use federated::{FederatedBundle, Presence, federated, passed_over, presence};
-pub(crate) use file_set::{FileSet, Fingerprint, is_atomic, read_set};
+pub(crate) use file_set::{FileSet, Fingerprint, is_atomic, read_set, split_volumes};
 pub use format::FileFormat;
 pub use layout::{CredentialFiles, Layout};
 pub use mounts::StuckMount;

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 
 use super::key::KeyKind;
@@ -35,6 +35,7 @@ pub struct LeafOptions {
     extended_key_usages: Vec<ExtendedKeyUsagePurpose>,
     authority_key_id: bool,
     critical_extension: Option<Vec<u64>>,
+    crl_distribution_point: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +66,7 @@ impl LeafOptions {
             ],
             authority_key_id: true,
             critical_extension: None,
+            crl_distribution_point: None,
         }
     }
 
@@ -215,6 +217,12 @@ impl LeafOptions {
         self
     }
 
+    /// It names this address as where its issuer's revocation list is published.
+    pub fn crl_distribution_point(mut self, url: impl Into<String>) -> Self {
+        self.crl_distribution_point = Some(url.into());
+        self
+    }
+
     /// It has no ExtendedKeyUsage, and so may be used in any role.
     pub fn no_extended_key_usage(mut self) -> Self {
         self.extended_key_usages.clear();
@@ -295,6 +303,11 @@ impl LeafOptions {
                     .collect();
             }
         }
+        let published = self.crl_distribution_point.iter();
+        let published = published.map(|url| CrlDistributionPoint {
+            uris: vec![url.clone()],
+        });
+        params.crl_distribution_points = published.collect();
         if let Some(oid) = &self.critical_extension {
             let mut extension = CustomExtension::from_oid_content(oid, vec![0x05, 0x00]);
             extension.set_criticality(true);

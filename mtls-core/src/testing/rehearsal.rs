@@ -106,6 +106,19 @@ impl Rehearsal {
                 fs::create_dir(dir.join(BUNDLE))
             }
             #[cfg(unix)]
+            CheckRule::MountSplit => {
+                // Two volumes, as a kubelet would fill them, below links by the usual names.
+                for (name, volume) in [(CHAIN, "..chain"), (KEY, "..key")] {
+                    let generation = Path::new(volume).join("..2026_11_26");
+                    let (path, of_its_own) = (dir.join(name), dir.join(&generation));
+                    fs::create_dir_all(&of_its_own)?;
+                    fs::copy(&path, of_its_own.join(name))?;
+                    fs::remove_file(&path)?;
+                    std::os::unix::fs::symlink(generation.join(name), path)?;
+                }
+                Ok(())
+            }
+            #[cfg(unix)]
             CheckRule::KeyPermissions => {
                 use std::os::unix::fs::PermissionsExt;
                 fs::set_permissions(dir.join(KEY), fs::Permissions::from_mode(0o644))
@@ -200,7 +213,10 @@ fn of_file(rule: CheckRule, ca: &TestCa) -> Option<Files> {
         CheckRule::FileMissing => {
             vec![(CHAIN, web.chain_pem().into()), (KEY, web.key_pem().into())]
         }
-        CheckRule::FileUnreadable | CheckRule::KeyPermissions | CheckRule::DevCa => good(),
+        CheckRule::DevCa
+        | CheckRule::FileUnreadable
+        | CheckRule::KeyPermissions
+        | CheckRule::MountSplit => good(),
         CheckRule::KeyEncrypted => broken(Broken::KeyEncrypted),
         CheckRule::KeyInBundle => {
             let bundle = format!("{}{}", web.bundle_pem(), web.key_pem());
@@ -317,6 +333,13 @@ fn of_leaf(rule: CheckRule, ca: &TestCa) -> Option<Files> {
             let chain = pem("CERTIFICATE", &der::version_1(&web.chain_der().remove(0)));
             files(&web, chain, web.bundle_pem())
         }
+        CheckRule::ClockSuspect => {
+            let late = TestCa::with_options(ca.trust_domain(), CaOptions::new().not_yet_valid());
+            issued(&late.issue_with(web().not_yet_valid()))
+        }
+        CheckRule::CrlDpUnused => {
+            leaf(web().crl_distribution_point("http://crl.example.org/ca.crl"))
+        }
         CheckRule::CriticalUnknown => leaf(web().critical_extension(&[1, 3, 6, 1, 4, 1, 99999, 1])),
         CheckRule::EkuAny => leaf(web().any_purpose()),
         CheckRule::EkuMissingRole => broken(Broken::LeafServerOnly),
@@ -343,6 +366,7 @@ fn of_leaf(rule: CheckRule, ca: &TestCa) -> Option<Files> {
             issued(&TestCa::with_options(ca.trust_domain(), root).issue_with(life))
         }
         CheckRule::NotYetValid => broken(Broken::LeafNotYetValid),
+        CheckRule::SanK8s => leaf(web().dns("web").dns("web.shop.svc")),
         CheckRule::SanMissing => broken(Broken::SanMissing),
         CheckRule::SanServerName => leaf(web().dns("web.example.org").ip(Ipv4Addr::LOCALHOST)),
         CheckRule::SpiffeCount => broken(Broken::UriSansTwo),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use mtls_core::check::{
     CheckOptions, CheckRule, CheckSet, CheckSide, DevelopmentCa, Report, check_against,
 };
-use mtls_core::testing::{CaOptions, Issued, LeafOptions, TestCa};
+use mtls_core::testing::{CaOptions, Issued, KeyKind, LeafOptions, TestCa};
 use mtls_core::{Policy, Timestamp};
 
 use crate::{options, rules};
@@ -140,4 +140,22 @@ fn handshakes_are_tried_as_of_the_time_that_is_asked_about() {
             "{finding}"
         );
     }
+}
+
+#[test]
+fn one_key_in_two_sets_is_told_and_one_set_twice_is_not() {
+    let ca = TestCa::new("example.org");
+    // RSA leaves of one process share a key.
+    let rsa = |path| LeafOptions::service(path).key(KeyKind::Rsa2048);
+    let of = |leaf| set(&ca.issue_with(leaf), &ca.root_pem());
+    let (web, api) = (of(rsa("/web")), of(rsa("/api")));
+    let report = against(&web, &api);
+    assert_eq!(rules(&report), [CheckRule::KeyReused]);
+    let found = &report.findings()[0].found;
+    for id in ["spiffe://example.org/web", "spiffe://example.org/api"] {
+        assert!(found.contains(id), "{found}");
+    }
+    assert_eq!(against(&web, &web).findings(), []);
+    let fresh = of(rsa("/api").fresh_key());
+    assert_eq!(against(&web, &fresh).findings(), []);
 }

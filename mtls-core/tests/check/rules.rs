@@ -10,6 +10,7 @@ use crate::{checked, mounted, options, rules};
 const NOT_OF_FILES: &[CheckRule] = &[
     CheckRule::HandshakeRefused,
     CheckRule::IdentityUnmatched,
+    CheckRule::KeyReused,
     CheckRule::LayoutUnknown,
     CheckRule::MountEnv,
     CheckRule::MountSubpath,
@@ -19,10 +20,14 @@ const NOT_OF_FILES: &[CheckRule] = &[
     CheckRule::PolicyUnreadable,
 ];
 
-/// What comes with a fault and is no error.
+/// What comes with a fault, since it is the same fault.
 const BESIDE: &[(CheckRule, CheckRule)] = &[
     // The root that has expired is why nothing is left.
     (CheckRule::BundleEmpty, CheckRule::BundleExpired),
+    // What begins in the future is told of each certificate too.
+    (CheckRule::ClockSuspect, CheckRule::BundleEmpty),
+    (CheckRule::ClockSuspect, CheckRule::BundleNotYetValid),
+    (CheckRule::ClockSuspect, CheckRule::NotYetValid),
     // A leaf is its own issuer only where it is in the bundle.
     (CheckRule::BundleMissingOwn, CheckRule::ChainRootIncluded),
     // What tells two keys of one name apart, where both sides say it.

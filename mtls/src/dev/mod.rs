@@ -1,5 +1,6 @@
 //! `mtls dev`: a development CA with mounted directories, and directories that are broken in one way each.
 
+mod beyond;
 mod mount;
 
 use std::io::Write;
@@ -12,6 +13,7 @@ use mtls_core::testing::{CaOptions, LeafOptions, Rehearsal, TestCa};
 use mtls_core::{SpiffeId, TrustDomain};
 
 use crate::Failure;
+use beyond::Beyond;
 
 /// Without a subcommand: a development CA for a trust domain, and below `dev` a directory for each name, as a kubelet
 /// mounts a Secret.
@@ -42,7 +44,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Sub {
-    /// Fill a directory with credentials that one rule of `mtls check` finds something wrong with.
+    /// Fill a directory with what one rule of `mtls check` finds something wrong with: credentials, two sides, a policy, a
+    /// manifest.
     Break {
         /// The rule, such as `expired`; `list` shows them all.
         rule: String,
@@ -79,12 +82,9 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool, F
 }
 
 fn list(out: &mut impl Write) -> Result<(), Failure> {
-    let ca = TestCa::new("example.org");
     for rule in CheckRule::ALL {
-        if Rehearsal::of(*rule, &ca).is_some() {
-            let severity = rule.severity(mtls_core::check::Caller::Command);
-            writeln!(out, "{severity:5} {rule:22} {}", rule.summary())?;
-        }
+        let severity = rule.severity(mtls_core::check::Caller::Command);
+        writeln!(out, "{severity:5} {rule:22} {}", rule.summary())?;
     }
     Ok(())
 }
@@ -96,19 +96,27 @@ fn broken(rule: &str, dir: &Path, domain: &str, out: &mut impl Write) -> Result<
             "`{rule}`: {error}; `mtls dev break list` shows them"
         ))
     })?;
-    let rehearsal = Rehearsal::of(rule, &TestCa::new(domain.as_str())).ok_or_else(|| {
-        Failure::new(format!(
-            "`{rule}` is about more than the files of one directory"
-        ))
-    })?;
+    let rehearsal = Rehearsal::of(rule, &TestCa::new(domain.as_str()));
+    let beyond = Beyond::of(rule, &domain);
     std::fs::create_dir_all(dir)?;
-    for name in ["tls.crt", "tls.key", "ca.crt", "ca.crl", "bundle-map.json"] {
+    let of_a_set = ["tls.crt", "tls.key", "ca.crt", "ca.crl", "bundle-map.json"];
+    for name in of_a_set.into_iter().chain(beyond::NAMES) {
         // What was broken before goes first, be it a directory in a file's place.
         let path = dir.join(name);
         let _ = std::fs::remove_file(&path);
         let _ = std::fs::remove_dir(&path);
     }
-    rehearsal.write(dir)?;
+    let look = match (&rehearsal, &beyond) {
+        (Some(rehearsal), _) => {
+            rehearsal.write(dir)?;
+            look(rehearsal, dir, &domain)
+        }
+        (None, Some(beyond)) => {
+            beyond.write(dir)?;
+            format!("mtls check {}", beyond.look(dir))
+        }
+        (None, None) => return Err(Failure::new(format!("`{rule}` cannot be rehearsed"))),
+    };
     let severity: Severity = rule.severity(mtls_core::check::Caller::Command);
     writeln!(
         out,
@@ -116,6 +124,12 @@ fn broken(rule: &str, dir: &Path, domain: &str, out: &mut impl Write) -> Result<
         dir.display(),
         rule.summary()
     )?;
+    writeln!(out, "see: {look}")?;
+    Ok(())
+}
+
+fn look(rehearsal: &Rehearsal, dir: &Path, domain: &TrustDomain) -> String {
+    let rule = rehearsal.rule();
     let mut look = format!("mtls check {}", dir.display());
     if rule != CheckRule::DevCa {
         look.push_str(" --dev");
@@ -139,8 +153,7 @@ fn broken(rule: &str, dir: &Path, domain: &str, out: &mut impl Write) -> Result<
             look.push_str(&format!(" {option} {}", dir.join(beside).display()));
         }
     }
-    writeln!(out, "see: {look}")?;
-    Ok(())
+    look
 }
 
 fn make<W: Write>(

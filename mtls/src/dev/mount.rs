@@ -59,7 +59,7 @@ fn fresh(dir: &Path) -> io::Result<String> {
     clippy::disallowed_methods,
     reason = "it creates files, and opens none that is there"
 )]
-fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
