@@ -190,7 +190,7 @@ rules! {
         "at least one revocation list; a CA that revoked nobody publishes an empty one",
         "let the CA publish its list here: `openssl ca -gencrl`";
     /// A list revokes our own chain.
-    CrlRevokesSelf = "crl-revokes-self", [Error Warn Warn], [Ours Rustls OpenSsl Go],
+    CrlRevokesSelf = "crl-revokes-self", [Error Warn Warn], [Ours Rustls OpenSsl],
         "credentials that are not revoked",
         "issue a new certificate with a new key now; a revocation is not undone";
     /// A list was not signed by the CA that it names.
@@ -366,7 +366,7 @@ rules! {
         "base64 between a BEGIN and an END marker",
         "write the file whole and rename it into place; if it stays so, write it again from the issuer";
     /// The file begins with a byte order mark.
-    PemBom = "pem-bom", [Warn Info Info], [Rustls OpenSsl Go],
+    PemBom = "pem-bom", [Warn Info Info], [Rustls Go],
         "text without a byte order mark",
         "save it as UTF-8 without a byte order mark; we read past it, and other stacks lose the first block";
     /// The file's line breaks are a backslash and an `n`.

@@ -1,7 +1,7 @@
 //! Where a rule says that OpenSSL minds, OpenSSL is asked; and where it says that it does not.
 
 use mtls_core::check::{CheckRule, TlsStack};
-use mtls_core::testing::TestCa;
+use mtls_core::testing::{CaOptions, TestCa};
 
 use crate::Written;
 use crate::tools::{Said, Tool, absent, run};
@@ -46,6 +46,61 @@ const MINDED: &[(CheckRule, &str)] = &[
     (CheckRule::Pathlen, "path length constraint exceeded"),
 ];
 
+/// Files that it can make nothing of, so that it verifies nothing either.
+const UNUSABLE: &[CheckRule] = &[
+    CheckRule::BundleUnparsable,
+    CheckRule::CertMalformed,
+    CheckRule::FileEmpty,
+    CheckRule::FileMissing,
+    CheckRule::FileUnreadable,
+    CheckRule::PemBase64,
+    CheckRule::PemEscapedNewlines,
+    CheckRule::PemIndented,
+    CheckRule::PemNone,
+    CheckRule::PemTruncated,
+];
+
+/// The key is not that of the first certificate, which is the one that it would present.
+const UNPAIRED: &[CheckRule] = &[
+    CheckRule::ChainOrder,
+    CheckRule::KeyMismatch,
+    CheckRule::KeyMissing,
+];
+
+/// What it says where it is told to look at the lists.
+const LISTS: &[(CheckRule, &str)] = &[
+    (CheckRule::CrlRevokesSelf, "certificate revoked"),
+    (CheckRule::CrlSignature, "CRL signature failure"),
+    (CheckRule::CrlStale, "CRL has expired"),
+    (CheckRule::KuCrlSign, "CRL signing"),
+];
+
+/// Asked by tests of their own, below.
+const ANCHORS_AND_NAMES: &[CheckRule] = &[
+    CheckRule::BundleExpired,
+    CheckRule::BundleIntermediate,
+    CheckRule::BundleLeaf,
+    CheckRule::BundleMayNotSign,
+    CheckRule::BundleNotYetValid,
+    CheckRule::SanServerName,
+];
+
+/// What it minds and cannot be asked of in a verification, and why.
+const NOT_ASKED: &[(CheckRule, &str)] = &[
+    (
+        CheckRule::ChainTooLarge,
+        "a limit of handshakes, which the program that uses it sets",
+    ),
+    (
+        CheckRule::HintsLarge,
+        "a limit of handshakes, which the program that uses it sets",
+    ),
+    (
+        CheckRule::MountSubpath,
+        "the file is good, and is never replaced",
+    ),
+];
+
 /// Rules of which it could tell, and does not mind.
 const NOT_MINDED: &[CheckRule] = &[
     CheckRule::BundlePublic,
@@ -57,6 +112,7 @@ const NOT_MINDED: &[CheckRule] = &[
     CheckRule::ExpiresSoon,
     CheckRule::LeafMaySign,
     CheckRule::LifetimeLong,
+    CheckRule::PemBom,
     CheckRule::SkiAki,
     CheckRule::SpiffeCaPath,
     CheckRule::SpiffeCount,
@@ -88,6 +144,121 @@ fn openssl_refuses_what_the_rules_say_it_minds_and_nothing_of_the_rest() {
         assert!(!minds(rule), "{rule} says that OpenSSL minds");
         let said = verify(&Written::rehearsal(*rule, &ca), "sslclient", &[]);
         assert!(said.success, "{rule}: {said:?}");
+    }
+}
+
+#[test]
+fn every_rule_that_openssl_minds_is_asked_of_it_or_has_a_reason() {
+    let asked = MINDED.iter().chain(LISTS).map(|(rule, _)| *rule);
+    let more = [UNUSABLE, UNPAIRED, ANCHORS_AND_NAMES].concat();
+    let not_asked = NOT_ASKED.iter().map(|(rule, why)| {
+        assert!(why.len() > 20, "{rule}");
+        *rule
+    });
+    let mut covered: Vec<_> = asked.chain(more).chain(not_asked).collect();
+    covered.sort_unstable();
+    let minds = |rule: &CheckRule| rule.minded_by().contains(&TlsStack::OpenSsl);
+    let minded: Vec<_> = CheckRule::ALL.iter().copied().filter(minds).collect();
+    assert_eq!(covered, minded, "each once");
+}
+
+#[test]
+fn openssl_makes_nothing_of_files_that_the_rules_say_it_cannot_use() {
+    if absent(&[Tool::Openssl3]) {
+        return;
+    }
+    let ca = TestCa::new("example.org");
+    for rule in UNUSABLE {
+        let said = verify(&Written::rehearsal(*rule, &ca), "sslclient", &[]);
+        assert!(!said.success, "{rule}: {said:?}");
+    }
+    // As SSL_CTX_use_certificate_chain_file and SSL_CTX_check_private_key have it.
+    let is_paired = |written: &Written| {
+        let public = |arguments: &[&str]| run("openssl", arguments, written.path());
+        let of_leaf = public(&["x509", "-in", "tls.crt", "-noout", "-pubkey"]);
+        let of_key = public(&["pkey", "-in", "tls.key", "-pubout"]);
+        of_leaf.success && of_key.success && of_leaf.text == of_key.text
+    };
+    assert!(is_paired(&Written::good(&ca)));
+    for rule in UNPAIRED {
+        assert!(!is_paired(&Written::rehearsal(*rule, &ca)), "{rule}");
+    }
+}
+
+#[test]
+fn openssl_minds_what_lists_say_where_it_is_told_to_look_at_them() {
+    if absent(&[Tool::Openssl3]) {
+        return;
+    }
+    let ca = TestCa::new("example.org");
+    let look = |written: &Written| {
+        let lists = ["-crl_check", "-CRLfile", "ca.crl"];
+        verify(written, "sslclient", &lists)
+    };
+    let good = Written::good(&ca);
+    std::fs::write(good.path().join("ca.crl"), ca.crl().pem()).unwrap();
+    let said = look(&good);
+    assert!(said.success, "{said:?}");
+    for (rule, expected) in LISTS {
+        let said = look(&Written::rehearsal(*rule, &ca));
+        assert!(
+            !said.success && said.text.contains(expected),
+            "{rule}: {said:?}"
+        );
+    }
+}
+
+#[test]
+fn openssl_minds_a_name_that_is_not_among_the_sans() {
+    if absent(&[Tool::Openssl3]) {
+        return;
+    }
+    let ca = TestCa::new("example.org");
+    let written = Written::rehearsal(CheckRule::SanServerName, &ca);
+    let dialled = |name| verify(&written, "sslserver", &["-verify_hostname", name]);
+    let good = dialled("web.example.org");
+    assert!(good.success, "{good:?}");
+    let said = dialled("orders.example.org");
+    assert!(
+        !said.success && said.text.contains("ostname mismatch"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn openssl_minds_an_anchor_that_is_no_root_or_no_ca() {
+    if absent(&[Tool::Openssl3]) {
+        return;
+    }
+    let ca = TestCa::new("example.org");
+    let below = ca.intermediate();
+    let no_ca = TestCa::with_options("example.org", CaOptions::new().ca_false());
+    let leaf = |chain: String| {
+        let end = "-----END CERTIFICATE-----\n";
+        chain.split_inclusive(end).next().unwrap().to_owned()
+    };
+    for (rule, chain, bundle, expected) in [
+        (
+            CheckRule::BundleIntermediate,
+            leaf(below.issue("/web").chain_pem()),
+            below.certificate_pem(),
+            "unable to get issuer certificate",
+        ),
+        (
+            CheckRule::BundleLeaf,
+            leaf(no_ca.issue("/web").chain_pem()),
+            no_ca.root_pem(),
+            "invalid CA certificate",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("tls.crt"), chain).unwrap();
+        std::fs::write(dir.path().join("ca.crt"), bundle).unwrap();
+        let said = verify(&Written::split(dir), "sslclient", &[]);
+        assert!(
+            !said.success && said.text.contains(expected),
+            "{rule}: {said:?}"
+        );
     }
 }
 

@@ -1,7 +1,9 @@
-// Verifies a leaf as a TLS server of Go's verifies its client: verify LEAF INTERMEDIATES ROOTS.
+// Verifies a leaf as a TLS server of Go's verifies its client: verify LEAF INTERMEDIATES ROOTS. With a NAME after these it verifies a
+// server that was dialled by it. Loads what a program would present: verify pair CHAIN KEY.
 package main
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -9,6 +11,11 @@ import (
 )
 
 func main() {
+	if os.Args[1] == "pair" {
+		_, err := tls.LoadX509KeyPair(os.Args[2], os.Args[3])
+		check(err)
+		return
+	}
 	leaf := read(os.Args[1])[0]
 	intermediates, roots := x509.NewCertPool(), x509.NewCertPool()
 	for _, certificate := range read(os.Args[2]) {
@@ -17,11 +24,16 @@ func main() {
 	for _, certificate := range read(os.Args[3]) {
 		roots.AddCert(certificate)
 	}
-	_, err := leaf.Verify(x509.VerifyOptions{
+	options := x509.VerifyOptions{
 		Roots:         roots,
 		Intermediates: intermediates,
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	})
+	}
+	if len(os.Args) > 4 {
+		options.DNSName = os.Args[4]
+		options.KeyUsages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	}
+	_, err := leaf.Verify(options)
 	check(err)
 }
 
