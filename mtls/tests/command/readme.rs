@@ -1,7 +1,7 @@
 //! What README tells people to type. Its Rust is compiled by `examples/src/lib.rs`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mtls_core::rustls::crypto::aws_lc_rs;
@@ -14,9 +14,12 @@ use crate::door::Door;
 use crate::mtls;
 use crate::tools::{Tool, absent, run};
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 fn readme() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    fs::read_to_string(path).unwrap()
+    fs::read_to_string(root().join("README.md")).unwrap()
 }
 
 /// The lines of its blocks of code in this language.
@@ -77,14 +80,17 @@ fn the_commands_of_the_readme_succeed_one_after_the_other() {
             continue;
         }
         let mut door = None;
-        let port_of = |argument: &String| {
+        let here = |argument: &String| {
+            if argument.starts_with("examples/") {
+                return root().join(argument).display().to_string();
+            }
             if !argument.contains(":8443") {
                 return argument.clone();
             }
             let opened = door.insert(open(&dir.path().join(SERVES)));
             argument.replace(":8443", &format!(":{}", opened.port))
         };
-        let arguments: Vec<_> = arguments.iter().map(port_of).collect();
+        let arguments: Vec<_> = arguments.iter().map(here).collect();
         match program.as_str() {
             "mtls" => {
                 let said = mtls(dir.path(), &arguments);
@@ -98,7 +104,13 @@ fn the_commands_of_the_readme_succeed_one_after_the_other() {
         }
         ran.push(words[..2].join(" "));
     }
-    for command in ["mtls dev", "mtls check", "mtls explain", "mtls probe"] {
+    for command in [
+        "mtls dev",
+        "mtls check",
+        "mtls policy",
+        "mtls explain",
+        "mtls probe",
+    ] {
         assert!(ran.iter().any(|ran| ran == command), "{command}: {ran:?}");
     }
 }
@@ -112,7 +124,7 @@ fn quoted<'a>(line: &'a str, word: &str) -> Option<&'a str> {
 
 #[test]
 fn the_dependencies_of_the_readme_are_there_in_the_versions_that_we_build_with() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = root();
     let workspace = fs::read_to_string(root.join("Cargo.toml")).unwrap();
     let mut wanted = Vec::new();
     for line in lines("toml") {

@@ -46,13 +46,15 @@ const CERT_MANAGER: ByOpenssl = ByOpenssl {
     key: PKCS1,
     subject: "/",
     extensions: "keyUsage = critical, digitalSignature, keyEncipherment\n\
-        subjectAltName = critical, DNS:web.shop.svc, URI:spiffe://cluster.local/ns/shop/sa/web\n",
+        subjectAltName = critical, DNS:web, DNS:web.shop, DNS:web.shop.svc, \
+        DNS:web.shop.svc.cluster.local, URI:spiffe://cluster.local/ns/shop/sa/web\n",
 };
 
 /// The `usages` of the examples in its documentation.
 const CERT_MANAGERS_EXAMPLES: ByOpenssl = ByOpenssl {
     extensions: "keyUsage = critical, digitalSignature, keyEncipherment\nextendedKeyUsage = serverAuth\n\
-        subjectAltName = critical, DNS:web.shop.svc, URI:spiffe://cluster.local/ns/shop/sa/web\n",
+        subjectAltName = critical, DNS:web, DNS:web.shop, DNS:web.shop.svc, \
+        DNS:web.shop.svc.cluster.local, URI:spiffe://cluster.local/ns/shop/sa/web\n",
     ..CERT_MANAGER
 };
 
