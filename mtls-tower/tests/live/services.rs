@@ -2,8 +2,10 @@
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response, Uri, Version};
@@ -15,6 +17,7 @@ use mtls_core::testing::{Issued, TestCa};
 use mtls_core::{ClientTls, HandshakeError, PeerInfo, Publisher, Reason, Role};
 use mtls_tower::pool::{Http1, Http2, HttpLayer, HttpSender, MakeHttp, SendError};
 use mtls_tower::{ConnectError, Connector};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::{Layer, Service, ServiceExt, layer::layer_fn};
 
@@ -63,19 +66,73 @@ where
     (serial, server)
 }
 
-/// How many connections the server has had, by what it presents them as.
-fn counted<S>(
+/// The connections of a pool: how many were begun, and how many of them are not there yet.
+#[derive(Clone, Default)]
+struct Made {
+    begun: Arc<AtomicUsize>,
+    under_way: Arc<watch::Sender<usize>>,
+}
+
+impl Made {
+    fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// A pool goes on with a connection that nobody waits for any more: until there is none of these.
+    async fn all_done(&self) {
+        let mut under_way = self.under_way.subscribe();
+        within(under_way.wait_for(|under_way| *under_way == 0))
+            .await
+            .unwrap();
+    }
+
+    fn begin(&self) -> UnderWay {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.under_way.send_modify(|under_way| *under_way += 1);
+        UnderWay(self.clone())
+    }
+}
+
+struct UnderWay(Made);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.send_modify(|under_way| *under_way -= 1);
+    }
+}
+
+/// What connects, counted.
+#[derive(Clone)]
+struct Counted<S> {
     connect: S,
-    made: &Arc<AtomicUsize>,
-) -> impl Service<Uri, Response = S::Response, Error = S::Error, Future = S::Future> + Clone + use<S>
+    made: Made,
+}
+
+fn counted<S>(connect: S, made: &Made) -> Counted<S> {
+    let made = made.clone();
+    Counted { connect, made }
+}
+
+impl<S> Service<Uri> for Counted<S>
 where
-    S: Service<Uri> + Clone,
+    S: Service<Uri, Response: 'static, Error: 'static, Future: Send + 'static>,
 {
-    let made = Arc::clone(made);
-    tower::util::MapRequest::new(connect, move |to: Uri| {
-        made.fetch_add(1, Ordering::SeqCst);
-        to
-    })
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.connect.poll_ready(cx)
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let (under_way, connecting) = (self.made.begin(), self.connect.call(to));
+        Box::pin(async move {
+            let connected = connecting.await;
+            drop(under_way);
+            connected
+        })
+    }
 }
 
 /// Ten rotations under the load of four, then what is in flight while one more comes: `retain` is what a user writes.
@@ -83,7 +140,7 @@ async fn rotates<P, S, E>(
     pool: P,
     retain: impl Fn(&mut P) + Clone + Send + 'static,
     alpn: &str,
-    made: &AtomicUsize,
+    made: &Made,
     publisher: Publisher,
     server: &Live,
 ) where
@@ -95,7 +152,7 @@ async fn rotates<P, S, E>(
 {
     let addr = server.addr;
     let mut asking = JoinSet::new();
-    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let (stop, stopped) = watch::channel(false);
     for _ in 0..4 {
         let (mut pool, stopped, retain) = (pool.clone(), stopped.clone(), retain.clone());
         asking.spawn(async move {
@@ -127,7 +184,7 @@ async fn rotates<P, S, E>(
     }
     stop.send(true).unwrap();
     asking.join_all().await;
-    assert!(made.load(Ordering::SeqCst) >= 10);
+    assert!(made.begun() >= 10);
 
     let held = {
         let (mut pool, retain) = (pool.clone(), retain.clone());
@@ -137,6 +194,8 @@ async fn rotates<P, S, E>(
         })
     };
     within(server.holding.notified()).await;
+    // Begun with the credentials before, it would come into the pool behind the back of whoever looks through it.
+    made.all_done().await;
     let renewed = server.issue("/web");
     publisher.publish_credentials(renewed.material()).unwrap();
     retain(&mut mine);
@@ -153,7 +212,7 @@ async fn rotates<P, S, E>(
 async fn rotations_retire_connections_of_http_1_and_lose_no_request() {
     let server = Live::with(Options::default());
     let (publisher, tls) = client_of(&server, &server.issue("/web"));
-    let made = Arc::default();
+    let made = Made::default();
     let pool = cache::builder()
         .executor(TokioExecutor::new())
         .build(counted(http1(&tls), &made));
@@ -172,7 +231,7 @@ async fn rotations_retire_connections_of_http_1_and_lose_no_request() {
 async fn rotations_retire_the_connection_of_http_2_and_lose_no_request() {
     let server = Live::with(Options::default());
     let (publisher, tls) = client_of(&server, &server.issue("/web"));
-    let made = Arc::default();
+    let made = Made::default();
     let pool = Singleton::new(counted(http2(&tls), &made));
     rotates(
         pool,
@@ -190,7 +249,7 @@ async fn connections_are_kept_while_nothing_speaks_against_them() {
     let server = Live::with(Options::default());
     let web = server.issue("/web");
     let (publisher, tls) = client_of(&server, &web);
-    let (ones, twos) = (Arc::default(), Arc::default());
+    let (ones, twos) = (Made::default(), Made::default());
     let mut one = cache::builder().build(counted(http1(&tls), &ones));
     let mut two = Singleton::new(counted(http2(&tls), &twos));
     for _ in 0..5 {
@@ -200,8 +259,8 @@ async fn connections_are_kept_while_nothing_speaks_against_them() {
         assert_eq!(ask(&mut two, server.addr, "/").await.0, web.serial());
         publisher.publish_credentials(web.material()).unwrap();
     }
-    assert_eq!(ones.load(Ordering::SeqCst), 1);
-    assert_eq!(twos.load(Ordering::SeqCst), 1);
+    assert_eq!(ones.begun(), 1);
+    assert_eq!(twos.begun(), 1);
 }
 
 #[tokio::test]
@@ -375,7 +434,7 @@ async fn a_layer_speaks_no_other_protocol_than_was_negotiated() {
 async fn a_connection_that_negotiation_kept_over_a_rotation_is_left_for_a_new_one() {
     let server = Live::with(Options::default());
     let (publisher, tls) = client_of(&server, &server.issue("/web"));
-    let made = Arc::default();
+    let made = Made::default();
     let mut pool = negotiate::builder()
         .connect(counted(Connector::new(tls), &made))
         .inspect(|connected: &mtls_tower::Connected| connected.is_http2())
@@ -390,11 +449,11 @@ async fn a_connection_that_negotiation_kept_over_a_rotation_is_left_for_a_new_on
     let to = https(server.addr);
     let raced = within(async { tokio::join!(pool.call(to.clone()), other.call(to.clone())) });
     assert!(matches!(raced.await, (Ok(_), Ok(_))));
-    assert_eq!(made.load(Ordering::SeqCst), 2);
+    assert_eq!(made.begun(), 2);
 
     let renewed = server.issue("/web");
     publisher.publish_credentials(renewed.material()).unwrap();
     pool.upgrade_mut().retain(|http| http.takes_requests());
     assert_eq!(ask(&mut pool, server.addr, "/").await.0, renewed.serial());
-    assert_eq!(made.load(Ordering::SeqCst), 3);
+    assert_eq!(made.begun(), 3);
 }
