@@ -206,9 +206,14 @@ impl Lifeline {
     #[cold]
     fn look_closely(&self) {
         let mut watch = self.lock();
-        self.0.alarm.silence();
+        // Whoever waited for one that looked has the answer by now.
+        if !self.0.alarm.is_rung() {
+            return;
+        }
+        self.0.alarm.heard();
         let stage = watch.look();
         let before = self.0.stage.swap(stage, Ordering::AcqRel);
+        self.0.alarm.silence();
         if stage != before {
             watch.count(stage);
         }

@@ -1,6 +1,6 @@
 //! Wakes everybody who waits for one connection.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
@@ -8,10 +8,11 @@ use std::task::{Wake, Waker};
 /// of a split stream may be in tasks of their own, and `serve` watches beside them. So what a connection waits for wakes
 /// this, and this wakes them all.
 ///
-/// It also tells whether there is anything to look at: reading and writing ask that first, by one atomic load.
+/// It also tells whether there is anything to look at: reading and writing ask that first, by one atomic load. As long as
+/// somebody looks there is, so that nobody goes by what was before.
 #[derive(Debug)]
 pub(super) struct Alarm {
-    rung: AtomicBool,
+    state: AtomicU8,
     waiting: Mutex<[Option<Waker>; POLLERS]>,
 }
 
@@ -28,22 +29,33 @@ impl Alarm {
     /// Rung: nobody has looked yet.
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
-            rung: AtomicBool::new(true),
+            state: AtomicU8::new(RUNG),
             waiting: Mutex::default(),
         })
     }
 
+    /// Whether it has rung, and nobody has looked and come to an end with it.
+    #[inline]
     pub(super) fn is_rung(&self) -> bool {
-        self.rung.load(Ordering::Acquire)
+        self.state.load(Ordering::Acquire) != SILENT
     }
 
-    /// Before a look, so that what rings during it is looked at again.
+    /// Before a look, so that what rings during it is looked at again. By one at a time.
+    pub(super) fn heard(&self) {
+        self.state.store(HEARD, Ordering::SeqCst);
+    }
+
+    /// After a look, when what came of it is there for all.
     pub(super) fn silence(&self) {
-        self.rung.store(false, Ordering::SeqCst);
+        let (heard, silent) = (HEARD, SILENT);
+        // If it has rung since, it rings on.
+        let _ = self
+            .state
+            .compare_exchange(heard, silent, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     pub(super) fn ring(&self) {
-        self.rung.store(true, Ordering::SeqCst);
+        self.state.store(RUNG, Ordering::SeqCst);
         self.wake_all();
     }
 
@@ -80,3 +92,8 @@ impl Wake for Alarm {
 }
 
 const POLLERS: usize = 3;
+
+const SILENT: u8 = 0;
+const RUNG: u8 = 1;
+/// Somebody looks.
+const HEARD: u8 = 2;

@@ -47,6 +47,11 @@
 //! server of HTTP/2 are made at once, it keeps one more than it uses, unseen by `retain`, and takes that one next. If it is
 //! of before a rotation by then, the layer leaves it for a new one; if its server has closed it, the first request fails.
 //! Where that matters, offer one protocol.
+//!
+//! `pool::cache` goes on with a connection that nobody waits for any more: one that was begun before a rotation may come into it
+//! after `retain`, and has one request. `pool::singleton` of hyper-util 0.1.21 numbers its callers anew for each connection, and
+//! one of the connection before that comes to its end late takes another's place away, who then waits for ever: give whoever
+//! calls it a deadline, after which they call again.
 
 mod protocol;
 

@@ -2,10 +2,9 @@
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, Uri, Version};
@@ -17,8 +16,8 @@ use mtls_core::testing::{Issued, TestCa};
 use mtls_core::{ClientTls, HandshakeError, PeerInfo, Publisher, Reason, Role};
 use mtls_tower::pool::{Http1, Http2, HttpLayer, HttpSender, MakeHttp, SendError};
 use mtls_tower::{ConnectError, Connector};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tower::{Layer, Service, ServiceExt, layer::layer_fn};
 
 use crate::common::{client, https, within};
@@ -66,81 +65,47 @@ where
     (serial, server)
 }
 
-/// The connections of a pool: how many were begun, and how many of them are not there yet.
-#[derive(Clone, Default)]
-struct Made {
-    begun: Arc<AtomicUsize>,
-    under_way: Arc<watch::Sender<usize>>,
-}
-
-impl Made {
-    fn begun(&self) -> usize {
-        self.begun.load(Ordering::SeqCst)
-    }
-
-    /// A pool goes on with a connection that nobody waits for any more: until there is none of these.
-    async fn all_done(&self) {
-        let mut under_way = self.under_way.subscribe();
-        within(under_way.wait_for(|under_way| *under_way == 0))
-            .await
-            .unwrap();
-    }
-
-    fn begin(&self) -> UnderWay {
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        self.under_way.send_modify(|under_way| *under_way += 1);
-        UnderWay(self.clone())
-    }
-}
-
-struct UnderWay(Made);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.under_way.send_modify(|under_way| *under_way -= 1);
-    }
-}
-
-/// What connects, counted.
-#[derive(Clone)]
-struct Counted<S> {
-    connect: S,
-    made: Made,
-}
-
-fn counted<S>(connect: S, made: &Made) -> Counted<S> {
-    let made = made.clone();
-    Counted { connect, made }
-}
-
-impl<S> Service<Uri> for Counted<S>
+/// The same of somebody who does not wait for ever.
+///
+/// hyper-util's singleton (0.1.21) numbers its callers anew for each connection. One of the connection before that is done only
+/// then takes the place of its namesake away, and that one is never woken.
+async fn ask_again<P, S>(pool: &mut P, addr: SocketAddr) -> (String, PeerInfo)
 where
-    S: Service<Uri, Response: 'static, Error: 'static, Future: Send + 'static>,
+    P: Service<Uri, Response = S, Error: Debug>,
+    S: Service<Request<Body>, Response = Response<Incoming>, Error: Debug>,
 {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.connect.poll_ready(cx)
+    for _ in 0..5 {
+        if let Ok(answer) = timeout(FORGOTTEN, ask(pool, addr, "/")).await {
+            return answer;
+        }
     }
+    panic!("forgotten five times")
+}
 
-    fn call(&mut self, to: Uri) -> Self::Future {
-        let (under_way, connecting) = (self.made.begin(), self.connect.call(to));
-        Box::pin(async move {
-            let connected = connecting.await;
-            drop(under_way);
-            connected
-        })
-    }
+/// Far longer than a request takes on any machine that runs tests.
+const FORGOTTEN: Duration = Duration::from_secs(5);
+
+/// How many connections the server has had, by what it presents them as.
+fn counted<S>(
+    connect: S,
+    made: &Arc<AtomicUsize>,
+) -> impl Service<Uri, Response = S::Response, Error = S::Error, Future = S::Future> + Clone + use<S>
+where
+    S: Service<Uri> + Clone,
+{
+    let made = Arc::clone(made);
+    tower::util::MapRequest::new(connect, move |to: Uri| {
+        made.fetch_add(1, Ordering::SeqCst);
+        to
+    })
 }
 
 /// Ten rotations under the load of four, then what is in flight while one more comes: `retain` is what a user writes.
 async fn rotates<P, S, E>(
-    pool: P,
+    make: impl Fn() -> P,
     retain: impl Fn(&mut P) + Clone + Send + 'static,
     alpn: &str,
-    made: &Made,
+    made: &AtomicUsize,
     publisher: Publisher,
     server: &Live,
 ) where
@@ -151,14 +116,15 @@ async fn rotates<P, S, E>(
     E: Debug + Send + 'static,
 {
     let addr = server.addr;
+    let pool = make();
     let mut asking = JoinSet::new();
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = tokio::sync::watch::channel(false);
     for _ in 0..4 {
         let (mut pool, stopped, retain) = (pool.clone(), stopped.clone(), retain.clone());
         asking.spawn(async move {
             while !*stopped.borrow() {
                 retain(&mut pool);
-                ask(&mut pool, addr, "/").await;
+                ask_again(&mut pool, addr).await;
             }
         });
     }
@@ -171,7 +137,7 @@ async fn rotates<P, S, E>(
         let served = async {
             loop {
                 retain(&mut mine);
-                let (serial, peer) = ask(&mut mine, addr, "/").await;
+                let (serial, peer) = ask_again(&mut mine, addr).await;
                 assert_eq!(peer.alpn(), Some(alpn.as_bytes()));
                 assert_eq!(peer.role(), Role::Server);
                 if serial == renewed.serial() {
@@ -184,18 +150,18 @@ async fn rotates<P, S, E>(
     }
     stop.send(true).unwrap();
     asking.join_all().await;
-    assert!(made.begun() >= 10);
+    assert!(made.load(Ordering::SeqCst) >= 10);
 
+    // The pool before goes on with connections that nobody waits for any more. One that was begun with credentials of before
+    // may come into it behind the back of whoever has looked through it.
+    let pool = make();
+    let mut mine = pool.clone();
     let held = {
-        let (mut pool, retain) = (pool.clone(), retain.clone());
-        tokio::spawn(async move {
-            retain(&mut pool);
-            ask(&mut pool, addr, "/hold").await
-        })
+        let mut pool = pool.clone();
+        tokio::spawn(async move { ask(&mut pool, addr, "/hold").await })
     };
     within(server.holding.notified()).await;
-    // Begun with the credentials before, it would come into the pool behind the back of whoever looks through it.
-    made.all_done().await;
+    assert_eq!(ask(&mut mine, addr, "/").await.0, last);
     let renewed = server.issue("/web");
     publisher.publish_credentials(renewed.material()).unwrap();
     retain(&mut mine);
@@ -212,10 +178,11 @@ async fn rotates<P, S, E>(
 async fn rotations_retire_connections_of_http_1_and_lose_no_request() {
     let server = Live::with(Options::default());
     let (publisher, tls) = client_of(&server, &server.issue("/web"));
-    let made = Made::default();
-    let pool = cache::builder()
-        .executor(TokioExecutor::new())
-        .build(counted(http1(&tls), &made));
+    let made = Arc::default();
+    let pool = || {
+        let cache = cache::builder().executor(TokioExecutor::new());
+        cache.build(counted(http1(&tls), &made))
+    };
     rotates(
         pool,
         |pool| pool.retain(|http| http.takes_requests()),
@@ -231,10 +198,9 @@ async fn rotations_retire_connections_of_http_1_and_lose_no_request() {
 async fn rotations_retire_the_connection_of_http_2_and_lose_no_request() {
     let server = Live::with(Options::default());
     let (publisher, tls) = client_of(&server, &server.issue("/web"));
-    let made = Made::default();
-    let pool = Singleton::new(counted(http2(&tls), &made));
+    let made = Arc::default();
     rotates(
-        pool,
+        || Singleton::new(counted(http2(&tls), &made)),
         |pool| pool.retain(|http| http.takes_requests()),
         "h2",
         &made,
@@ -249,7 +215,7 @@ async fn connections_are_kept_while_nothing_speaks_against_them() {
     let server = Live::with(Options::default());
     let web = server.issue("/web");
     let (publisher, tls) = client_of(&server, &web);
-    let (ones, twos) = (Made::default(), Made::default());
+    let (ones, twos) = (Arc::default(), Arc::default());
     let mut one = cache::builder().build(counted(http1(&tls), &ones));
     let mut two = Singleton::new(counted(http2(&tls), &twos));
     for _ in 0..5 {
@@ -259,8 +225,8 @@ async fn connections_are_kept_while_nothing_speaks_against_them() {
         assert_eq!(ask(&mut two, server.addr, "/").await.0, web.serial());
         publisher.publish_credentials(web.material()).unwrap();
     }
-    assert_eq!(ones.begun(), 1);
-    assert_eq!(twos.begun(), 1);
+    assert_eq!(ones.load(Ordering::SeqCst), 1);
+    assert_eq!(twos.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
@@ -434,7 +400,7 @@ async fn a_layer_speaks_no_other_protocol_than_was_negotiated() {
 async fn a_connection_that_negotiation_kept_over_a_rotation_is_left_for_a_new_one() {
     let server = Live::with(Options::default());
     let (publisher, tls) = client_of(&server, &server.issue("/web"));
-    let made = Made::default();
+    let made = Arc::default();
     let mut pool = negotiate::builder()
         .connect(counted(Connector::new(tls), &made))
         .inspect(|connected: &mtls_tower::Connected| connected.is_http2())
@@ -449,11 +415,11 @@ async fn a_connection_that_negotiation_kept_over_a_rotation_is_left_for_a_new_on
     let to = https(server.addr);
     let raced = within(async { tokio::join!(pool.call(to.clone()), other.call(to.clone())) });
     assert!(matches!(raced.await, (Ok(_), Ok(_))));
-    assert_eq!(made.begun(), 2);
+    assert_eq!(made.load(Ordering::SeqCst), 2);
 
     let renewed = server.issue("/web");
     publisher.publish_credentials(renewed.material()).unwrap();
     pool.upgrade_mut().retain(|http| http.takes_requests());
     assert_eq!(ask(&mut pool, server.addr, "/").await.0, renewed.serial());
-    assert_eq!(made.begun(), 3);
+    assert_eq!(made.load(Ordering::SeqCst), 3);
 }
