@@ -77,6 +77,65 @@ fn what_is_about_more_than_one_sets_files_yields_its_rule_and_no_other() {
     assert!(broken >= 9, "{broken}");
 }
 
+/// What differs each time: serials and digests, times, sizes and names of directories.
+fn masked(text: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.' | '_' | '+');
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end.max(c.len_utf8()));
+        let digits = word.chars().filter(char::is_ascii_digit).count();
+        let is_hex = word.len() >= 8 && word.chars().all(|c| c.is_ascii_hexdigit());
+        let is_time = word.len() >= 10 && word.starts_with("20") && digits >= 8;
+        let is_count = digits == word.len() && digits >= 2;
+        let is_generation = word.starts_with("..20");
+        shown.push_str(match (is_hex || is_count, is_time || is_generation) {
+            (true, _) => "N",
+            (_, true) => "T",
+            (false, false) => word,
+        });
+        rest = after;
+    }
+    shown
+}
+
+/// `stated.tsv` has, for each rule, what is found in the set that `dev break` makes, what is expected, and what to do.
+/// `MTLS_WRITE_DOCS=1` writes the table anew; whoever does reads it.
+#[test]
+fn each_rule_is_found_with_the_text_that_is_stated() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let root = format!("{}/", root.display());
+    let mut stated = String::new();
+    for rule in CheckRule::ALL {
+        let made = mtls(dir.path(), &["dev", "break", rule.as_str(), "b"]);
+        let mut look = look(&made.out);
+        look.extend(["--format".to_owned(), "json".to_owned()]);
+        let found = mtls(dir.path(), &look);
+        let report: Value = serde_json::from_str(&found.out).unwrap();
+        let sets = report["sets"].as_array().unwrap().iter();
+        let mut findings = sets.flat_map(|set| set["findings"].as_array().unwrap());
+        let finding = findings.find(|finding| finding["rule"] == rule.as_str());
+        let finding = finding.unwrap_or_else(|| panic!("{rule}: {found:?}"));
+        let text = |field: &str| {
+            let text = finding[field].as_str().unwrap();
+            masked(&text.replace(&root, "")).replace('\n', "; ")
+        };
+        let texts = ["found", "expected", "remedy"].map(text).join("\t");
+        stated.push_str(&format!("{rule}\t{texts}\n"));
+    }
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/command/stated.tsv");
+    if std::env::var_os("MTLS_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &stated).unwrap();
+    }
+    let expected = std::fs::read_to_string(path).unwrap();
+    for (found, expected) in stated.lines().zip(expected.lines()) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(stated.lines().count(), expected.lines().count());
+}
+
 #[test]
 fn two_words_make_services_that_authenticate_each_other() {
     let dir = tempfile::tempdir().unwrap();
