@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{HOUR, listen, patient, within};
+use common::{HOUR, listen, patient, until, within};
 use http::{Request, Response, StatusCode};
 use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
@@ -46,16 +46,6 @@ fn cut_in_all(recorder: &PrometheusRecorder) -> f64 {
     let all = all.filter(|line| line.starts_with("mtls_connections_cut_total{"));
     let values = all.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap());
     values.sum()
-}
-
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    let wait = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(30), wait).await;
-    assert!(waited.is_ok(), "never: {what}");
 }
 
 /// Never answers a request for `/hold`, and counts them.

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Foreign, HOUR, connect, https, listen, patient, within};
+use common::{Foreign, HOUR, connect, https, listen, patient, until, within};
 use http::{Request, Response, StatusCode};
 use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
@@ -38,16 +38,6 @@ fn value(recorder: &PrometheusRecorder, series: &str) -> f64 {
 fn handshakes(recorder: &PrometheusRecorder, side: &str, outcome: &str, reason: &str) -> f64 {
     let labels = format!("side=\"{side}\",outcome=\"{outcome}\",reason=\"{reason}\"");
     value(recorder, &format!("mtls_handshakes_total{{{labels}}}"))
-}
-
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    let wait = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(30), wait).await;
-    assert!(waited.is_ok(), "never: {what}");
 }
 
 /// A server that trusts both CAs, and answers everything but `/orders`, which is for `/orders`.

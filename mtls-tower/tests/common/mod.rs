@@ -41,6 +41,17 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
         .expect("done within half a minute")
 }
 
+/// For what nobody tells of, such as a counter.
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), wait).await;
+    assert!(waited.is_ok(), "never: {what}");
+}
+
 /// Limits that never pass in a test: a client that is served was not served by their passing.
 pub fn patient() -> Limits {
     Limits::default().handshake_timeout(HOUR).linger(HOUR)
