@@ -141,7 +141,7 @@ pub(crate) async fn who_trusts_another_ca(start: impl AsyncFn(&Issued, &Ca) -> S
 
 /// A server that closes with our request unread sends a reset, which can overtake its alert. One of these tells why we
 /// were refused.
-const ATTEMPTS: usize = 10;
+pub(crate) const ATTEMPTS: usize = 10;
 
 /// Our credentials, which rotate.
 struct Ours {
