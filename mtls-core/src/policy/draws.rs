@@ -1,6 +1,7 @@
 //! Policies, peers and requests drawn at random, the same in every run.
 
-use super::rule::{Fact, Rule};
+use super::access::{AccessPolicy, RequestPolicy};
+use super::rule::{Effect, Fact, Rule};
 use crate::identity::PeerIdentity;
 
 /// xorshift64*: the same draws in every run.
@@ -75,6 +76,20 @@ impl Draws {
             (false, 1) => rule.anonymous(),
             (false, _) => rule.anyone(),
         }
+    }
+
+    /// In the trust domain `td`, of so many rules at most, and at least one.
+    pub(super) fn policy(&mut self, most: usize) -> RequestPolicy {
+        let mut rules = AccessPolicy::builder().trust_domain("td");
+        for name in 0..=self.below(most) {
+            let rule = self.rule(name);
+            rules = match self.below(2) {
+                0 => rules.deny(rule),
+                _ => rules.allow(rule),
+            };
+        }
+        let otherwise = [Effect::Deny, Effect::Allow][self.below(2)];
+        rules.otherwise(otherwise).build_for_requests().unwrap()
     }
 
     pub(super) fn peer(&mut self) -> Option<PeerIdentity> {

@@ -181,17 +181,7 @@ fn both_surveys_come_to_what_is_decided_on_policies_drawn_at_random() {
     let mut draws = Draws::new(5);
     let (mut by_rule, mut by_default, mut cut) = (0, 0, 0);
     for _ in 0..300 {
-        let mut rules = AccessPolicy::builder().trust_domain("td");
-        let count = draws.below(12);
-        for name in 0..=count {
-            let rule = draws.rule(name);
-            rules = match draws.below(2) {
-                0 => rules.deny(rule),
-                _ => rules.allow(rule),
-            };
-        }
-        let otherwise = [Effect::Deny, Effect::Allow][draws.below(2)];
-        let policy = rules.otherwise(otherwise).build_for_requests().unwrap();
+        let policy = draws.policy(12);
         for _ in 0..20 {
             let peer = draws.peer();
             let path = draws.path(&["ns", "sa", "a", "b", "%61", "", ".."]);

@@ -8,16 +8,7 @@ fn an_index_decides_as_asking_each_rule_would_and_names_the_same_one() {
     let mut draws = Draws::new(1);
     let (mut by_rule, mut by_default, mut unreadable) = (0, 0, 0);
     for _ in 0..300 {
-        let mut rules = builder();
-        for name in 0..=draws.below(24) {
-            let rule = draws.rule(name);
-            rules = match draws.below(2) {
-                0 => rules.deny(rule),
-                _ => rules.allow(rule),
-            };
-        }
-        let otherwise = [Effect::Deny, Effect::Allow][draws.below(2)];
-        let policy = rules.otherwise(otherwise).build_for_requests().unwrap();
+        let policy = draws.policy(24);
         for _ in 0..40 {
             let peer = draws.peer();
             let path = draws.path(&["ns", "sa", "a", "b", "%61", "", "..", "*"]);
