@@ -119,12 +119,7 @@ impl TestCa {
     /// Credentials that are unusual in some way.
     #[must_use]
     pub fn issue_with(&self, options: LeafOptions) -> Issued {
-        let key = options.key_pair();
-        let serial = Serial::random();
-        let leaf = options
-            .params(&self.trust_domain, serial)
-            .signed_by(&key, &self.issuer())
-            .expect(SIGNED);
+        let (leaf, key, serial) = self.leaf(&options);
         // The root stays out: who does not have it already has no reason to trust it.
         let intermediates = iter::once(&self.certificate)
             .chain(&self.above)
@@ -142,14 +137,19 @@ impl TestCa {
     /// If the options cannot be issued.
     #[must_use]
     pub fn issue_in_the_name_of(&self, issuer: &[u8], options: LeafOptions) -> Issued {
-        let key = options.key_pair();
-        let serial = Serial::random();
+        let (leaf, key, serial) = self.leaf(&options);
+        let leaf = crl::reissued(self, leaf.der(), issuer);
+        Issued::new(vec![leaf], &key, serial, self.bundle_pem())
+    }
+
+    /// A leaf, its key, and the serial number that it was given.
+    fn leaf(&self, options: &LeafOptions) -> (Certificate, KeyPair, Serial) {
+        let (key, serial) = (options.key_pair(), Serial::random());
         let leaf = options
             .params(&self.trust_domain, serial)
             .signed_by(&key, &self.issuer())
             .expect(SIGNED);
-        let leaf = crl::reissued(self, leaf.der(), issuer);
-        Issued::new(vec![leaf], &key, serial, self.bundle_pem())
+        (leaf, key, serial)
     }
 
     /// The trust domain.
