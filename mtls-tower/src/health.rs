@@ -100,8 +100,8 @@ impl Probes {
         self
     }
 
-    /// How long before the end of our own chain, of any source, `/readyz` begins to say no, so that traffic has left when peers begin to refuse
-    /// us. Default: zero, which is when a new handshake can no longer succeed.
+    /// How long before the end of our own chain, of any source, `/readyz` begins to say no, so that traffic has left when peers
+    /// begin to refuse us. Default: zero, which is when a new handshake can no longer succeed.
     ///
     /// Where all instances have one certificate they all say so at the same moment: no margin then makes an outage later, and
     /// any makes it begin sooner.

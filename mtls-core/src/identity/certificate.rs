@@ -244,7 +244,7 @@ impl fmt::Display for UriName {
 
 /// A distinguished name: as path building compares it, and as text. The text is made when somebody asks: for most peers
 /// nobody ever does.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Name {
     der: Vec<u8>,
     text: OnceLock<String>,
@@ -290,6 +290,12 @@ impl Eq for Name {}
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.text(), f)
     }
 }
 
