@@ -27,8 +27,8 @@ pub(crate) async fn dial(tls: &ClientTls, url: &Url) -> Result<PeerIdentity, Exp
     let host = host.unwrap_or_default();
     let host = host.strip_prefix('[').unwrap_or(host);
     let host = host.strip_suffix(']').unwrap_or(host);
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| Explanation::Setup)?;
-    let port = url.port_or_known_default().ok_or(Explanation::Setup)?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| no_target(url))?;
+    let port = url.port_or_known_default().ok_or_else(|| no_target(url))?;
 
     let handshake = tls.handshake();
     let mut config = (*handshake.config()).clone();
@@ -36,7 +36,9 @@ pub(crate) async fn dial(tls: &ClientTls, url: &Url) -> Result<PeerIdentity, Exp
     config.resumption = Resumption::disabled();
     let connecting = async {
         let tcp = TcpStream::connect((host, port)).await;
-        let tcp = tcp.map_err(|_| Explanation::Network)?;
+        let tcp = tcp.map_err(|error| Explanation::Network {
+            cause: error.to_string(),
+        })?;
         TlsConnector::from(Arc::new(config))
             .connect(name.clone(), tcp)
             .await
@@ -51,6 +53,17 @@ pub(crate) async fn dial(tls: &ClientTls, url: &Url) -> Result<PeerIdentity, Exp
     match timeout(CONFIRM_TIMEOUT, confirm(&mut stream)).await {
         Ok(Err(error)) => Err(Explanation::from_handshake(handshake.explain(&error))),
         Ok(Ok(())) | Err(_) => Ok(server.identity().clone()),
+    }
+}
+
+/// Without the URL itself, in which there may be a password.
+fn no_target(url: &Url) -> Explanation {
+    Explanation::Setup {
+        cause: format!(
+            "the URL's scheme is {} and its host {}",
+            url.scheme(),
+            url.host_str().unwrap_or("missing")
+        ),
     }
 }
 

@@ -64,19 +64,20 @@ pub fn explain(error: &reqwest::Error) -> Explanation {
     if error.is_timeout() {
         return Explanation::Timeout;
     }
+    let cause = innermost(error);
     if error.is_builder() {
-        return Explanation::Setup;
+        return Explanation::Setup { cause };
     }
     if Chained(error).causes().any(closed) {
         return Explanation::ClosedByPeer;
     }
     if error.is_connect() || find::<io::Error>(error).is_some() {
-        return Explanation::Network;
+        return Explanation::Network { cause };
     }
-    Explanation::Other
+    Explanation::Other { cause }
 }
 
-/// What a request failed of. Its `Display` is for the log, beside the error itself.
+/// What a request failed of. Its `Display` is for the log, and says enough to do without the error itself.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Explanation {
@@ -84,9 +85,15 @@ pub enum Explanation {
     /// [`Client::dial`](crate::Client::dial) can tell.
     ClosedByPeer,
     /// Name resolution or TCP failed, or the connection broke.
-    Network,
+    Network {
+        /// What the system said of it.
+        cause: String,
+    },
     /// TLS is not what it failed of: a status, a body, a redirect.
-    Other,
+    Other {
+        /// What the innermost error said.
+        cause: String,
+    },
     /// We refused the server: its chain does not verify, it is somebody else than expected, or it did not prove its key.
     PeerNotTrusted {
         /// Why.
@@ -101,7 +108,10 @@ pub enum Explanation {
     },
     /// The request or the client could not be built: a URL that is not `https`, a bad header, a failing `configure`. Also
     /// a redirect to what is no URL.
-    Setup,
+    Setup {
+        /// What is wrong with it.
+        cause: String,
+    },
     /// Something did not happen in time.
     Timeout,
     /// Both sides speak TLS, and not with each other.
@@ -137,7 +147,7 @@ impl Explanation {
             Self::Plaintext => Some(Reason::PlaintextPeer),
             Self::RefusedByPeer { .. } => Some(Reason::RefusedByPeer),
             Self::Timeout => Some(Reason::Timeout),
-            Self::Network | Self::Setup | Self::Other => None,
+            Self::Network { .. } | Self::Setup { .. } | Self::Other { .. } => None,
         }
     }
 
@@ -146,11 +156,11 @@ impl Explanation {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::ClosedByPeer => HandshakeError::PeerClosed.remedy(),
-            Self::Network => {
+            Self::Network { .. } => {
                 "check that the server runs, its name, its port, and what lies between"
             }
-            Self::Setup => "use an https:// URL, and look at the cause",
-            Self::Other => "look at the cause",
+            Self::Setup { .. } => "use an https:// URL, and look at the cause",
+            Self::Other { .. } => "look at the cause",
             Self::PeerNotTrusted { error } | Self::Tls { error } => error.remedy(),
             Self::Plaintext => {
                 "point the client at the server's TLS port, or let the server speak TLS"
@@ -164,8 +174,10 @@ impl Explanation {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::ClosedByPeer | Self::Network | Self::Timeout => Retry::Yes,
-            Self::Setup | Self::Other | Self::Plaintext | Self::Tls { .. } => Retry::No,
+            Self::ClosedByPeer | Self::Network { .. } | Self::Timeout => Retry::Yes,
+            Self::Setup { .. } | Self::Other { .. } | Self::Plaintext | Self::Tls { .. } => {
+                Retry::No
+            }
             Self::PeerNotTrusted { error } => retry_after(error.reason()),
             Self::RefusedByPeer { alert } if NO_CREDENTIALS_HELP.contains(&alert.code()) => {
                 Retry::No
@@ -187,7 +199,9 @@ impl Explanation {
             HandshakeError::PeerClosed => Self::ClosedByPeer,
             HandshakeError::PlaintextPeer => Self::Plaintext,
             HandshakeError::RefusedByPeer { alert, .. } => Self::RefusedByPeer { alert },
-            HandshakeError::Io { .. } => Self::Network,
+            HandshakeError::Io { .. } => Self::Network {
+                cause: innermost(&error),
+            },
             _ => Self::Tls { error },
         }
     }
@@ -212,9 +226,13 @@ impl fmt::Display for Explanation {
             Self::ClosedByPeer => f.write_str(
                 "the server closed the connection before it had answered; if it always does, it may be refusing us, and its alert is lost",
             ),
-            Self::Network => f.write_str("the network failed before the server answered"),
-            Self::Setup => f.write_str("the request or the client could not be built"),
-            Self::Other => f.write_str("the request failed, and not of TLS"),
+            Self::Network { cause } => {
+                write!(f, "the network failed before the server answered: {cause}")
+            }
+            Self::Setup { cause } => {
+                write!(f, "the request or the client could not be built: {cause}")
+            }
+            Self::Other { cause } => write!(f, "the request failed, and not of TLS: {cause}"),
             Self::PeerNotTrusted { error } => write!(f, "we refused the server: {error}"),
             Self::Plaintext => f.write_str("the server does not speak TLS"),
             Self::RefusedByPeer { alert } => {
@@ -253,6 +271,12 @@ fn closed(cause: &(dyn StdError + 'static)) -> bool {
         .contains(&error.kind())
     });
     by_hyper || by_system
+}
+
+/// What an error comes from in the end: what libraries say on top of it repeats each other.
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let last = Chained(error).causes().last();
+    last.unwrap_or(error).to_string()
 }
 
 fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {

@@ -102,9 +102,9 @@ impl Rotation {
             },
             // Of a handshake or of anything else: nobody can tell.
             Explanation::ClosedByPeer
-            | Explanation::Network
-            | Explanation::Other
-            | Explanation::Setup
+            | Explanation::Network { .. }
+            | Explanation::Other { .. }
+            | Explanation::Setup { .. }
             | Explanation::Timeout => return,
         };
         HandshakeMeter::begin(Role::Client).failed(&why);

@@ -91,7 +91,7 @@ async fn http_urls_stay_refused() {
     let http = configured(&ca, &ca.issue("/web"), |builder| builder.https_only(false));
     let refused = http.get(url).timeout(Duration::from_secs(5)).send().await;
     let refused = explain(&refused.unwrap_err());
-    assert!(matches!(refused, Explanation::Setup), "{refused}");
+    assert!(matches!(refused, Explanation::Setup { .. }), "{refused}");
 }
 
 #[tokio::test]
@@ -202,7 +202,10 @@ async fn a_client_that_cannot_be_built_is_an_error_and_never_the_old_one() {
         .publish_credentials(credentials(&ca.issue("/web")))
         .unwrap();
     let error = http.get(server.url("/")).send().await.unwrap_err();
-    assert!(matches!(explain(&error), Explanation::Setup), "{error:?}");
+    assert!(
+        matches!(explain(&error), Explanation::Setup { .. }),
+        "{error:?}"
+    );
     // The old idle connection is gone, and nothing was sent on it.
     assert_eq!(server.closed().await, old.serial());
     assert!(http.current().is_err());
