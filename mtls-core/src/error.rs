@@ -12,7 +12,7 @@ mod anchor;
 
 pub use anchor::AnchorFault;
 
-use crate::files::{FileFormat, Layout};
+use crate::files::{FileAccess, FileFormat, Layout};
 use crate::identity::{SpiffeIdError, TrustDomain};
 use crate::verify::{ChainError, CrlFault};
 
@@ -197,10 +197,12 @@ pub enum LoadError {
         limit: u64,
     },
     /// A file is there and cannot be read.
-    #[error("`{path}` cannot be read")]
+    #[error("`{path}` cannot be read{}", access_note(.access))]
     FileUnreadable {
         /// The file.
         path: PathBuf,
+        /// Whose it is and who we are, where it is a matter of permission.
+        access: Option<Box<FileAccess>>,
         /// The operating system's word.
         #[source]
         source: Arc<io::Error>,
@@ -372,6 +374,11 @@ impl fmt::Display for Chained<'_> {
 
 fn of_issuer(issuer: Option<&String>) -> String {
     issuer.map_or_else(String::new, |issuer| format!(" of `{issuer}`"))
+}
+
+fn access_note(access: &Option<Box<FileAccess>>) -> String {
+    let note = |access: &FileAccess| format!(" ({access})");
+    access.as_deref().map(note).unwrap_or_default()
 }
 
 fn target_note(target: Option<&PathBuf>) -> String {

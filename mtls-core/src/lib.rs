@@ -86,7 +86,9 @@ pub use audit::{
     ConnectionId, JsonLines, JudgedUnder, Observer, RefusalLog,
 };
 pub use error::{AnchorFault, Chained, LoadError};
-pub use files::{CredentialFiles, FileFormat, Layout, PollCause, StuckMount, WatchMode};
+pub use files::{
+    CredentialFiles, FileAccess, FileFormat, Layout, PollCause, ProcessIds, StuckMount, WatchMode,
+};
 pub use identity::{
     ForwardAs, ForwardedError, ForwardedFormat, ForwardedIdentity, IssuanceFinding,
     KubernetesServiceAccount, MeshForm, PeerIdentity, SpiffeId, SpiffeIdError, Timestamp,

@@ -5,6 +5,7 @@
 //! bundles of other trust domains, `revocation` into lists, `format` names what they are instead, `watch` says when to
 //! read again, `mounts` which files will never be replaced. Whether what was read is any good is not known here.
 
+mod access;
 mod armor;
 mod federated;
 mod file_set;
@@ -31,6 +32,7 @@ mod watcher;
 #[cfg(test)]
 mod fixture;
 
+pub use access::{FileAccess, ProcessIds};
 pub(crate) use federated::{FederatedBundle, Presence, federated, passed_over, presence};
 pub(crate) use file_set::{FileSet, Fingerprint, is_atomic, read_set, split_volumes};
 pub use format::FileFormat;

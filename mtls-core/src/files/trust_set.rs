@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::access;
 use super::layout::CredentialFiles;
 use super::read::{FileContent, MAX_FILE_SIZE, read_up_to};
 use super::trust_files::{FederatedSource, is_revocation_list, named_domain};
@@ -177,8 +178,11 @@ fn not_listed(dir: &Path, error: io::Error) -> LoadError {
         let target = None;
         return LoadError::FileMissing { path, target };
     }
-    let source = Arc::new(error);
-    LoadError::FileUnreadable { path, source }
+    LoadError::FileUnreadable {
+        access: access::of_denied(dir, &error),
+        source: Arc::new(error),
+        path,
+    }
 }
 
 fn one(path: &Path, limit: u64, left: &mut u64) -> Found {

@@ -19,6 +19,8 @@ mod formats;
 mod guides;
 mod inspect;
 mod manifests;
+#[cfg(unix)]
+mod permissions;
 mod policy;
 mod projected;
 mod readme;

@@ -8,6 +8,7 @@ use std::{fs, io};
 use super::preset::{self, Bundle, PRESETS, Preset};
 use super::{Chosen, CredentialFiles, Layout};
 use crate::error::LoadError;
+use crate::files::access;
 use crate::files::pem;
 use crate::files::read::read;
 use crate::identity::certificate::{Certificate, UriName, printable};
@@ -211,6 +212,7 @@ fn bounded(mut names: Vec<String>) -> String {
 fn unreadable(path: &Path, error: io::Error) -> LoadError {
     LoadError::FileUnreadable {
         path: path.to_path_buf(),
+        access: access::of_denied(path, &error),
         source: Arc::new(error),
     }
 }
