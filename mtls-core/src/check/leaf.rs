@@ -111,7 +111,7 @@ fn names(scene: &Scene<'_>, leaf: &Seen, found: &mut Found) {
         found.add(Finding::new(load::of_chain_fault(&fault), place(), text).remedy(fault.remedy()));
     }
     if names.uris.is_empty() && names.dns.is_empty() && names.ips.is_empty() {
-        let text = match &leaf.cert.common_name {
+        let text = match leaf.cert.subject.common_name() {
             Some(name) => format!("no SAN, only the common name `{name}`"),
             None => "no SAN and no common name".to_owned(),
         };

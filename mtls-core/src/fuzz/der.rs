@@ -41,7 +41,7 @@ fn says(certificate: &Certificate, bytes: &[u8]) {
     let presented = certificate.presented(&sha256(&longer));
     let (subject, issuer) = (&certificate.subject, &certificate.issuer);
     let mut texts = vec![subject.text(), issuer.text(), &presented.name];
-    texts.extend(certificate.common_name.as_deref());
+    texts.extend(subject.common_name());
     texts.extend(names.dns.iter().chain(&names.emails).map(String::as_str));
     for text in &texts {
         assert_eq!(printable(text), **text, "it could forge a log line");

@@ -8,9 +8,17 @@ use std::sync::OnceLock;
 
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_KEY_IDENTIFIER;
+use x509_parser::asn1_rs::Oid;
+use x509_parser::certificate::{X509Certificate, X509CertificateParser};
+use x509_parser::error::X509Error;
+use x509_parser::extensions::{
+    self, BasicConstraints, GeneralName, KeyIdentifier, SubjectAlternativeName,
+};
+use x509_parser::nom::Parser;
+use x509_parser::oid_registry::{
+    OID_X509_EXT_BASIC_CONSTRAINTS, OID_X509_EXT_EXTENDED_KEY_USAGE, OID_X509_EXT_KEY_USAGE,
+    OID_X509_EXT_SUBJECT_ALT_NAME, OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
+};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
@@ -22,11 +30,7 @@ use crate::verify::Presented;
 pub(crate) struct Certificate {
     pub(crate) subject: Name,
     pub(crate) issuer: Name,
-    pub(crate) common_name: Option<String>,
-    /// Whole bytes in lowercase hex, without leading zero bytes.
-    pub(crate) serial: String,
-    /// The same as bytes; empty for zero.
-    pub(crate) serial_bytes: Vec<u8>,
+    pub(crate) serial: Serial,
     pub(crate) validity: Validity,
     /// DER of the SubjectPublicKeyInfo.
     pub(crate) spki: Vec<u8>,
@@ -78,35 +82,35 @@ pub(crate) struct ExtendedKeyUsage {
 impl Certificate {
     /// Reads a certificate; the error is what the decoder found.
     pub(crate) fn parse(der: &CertificateDer<'_>) -> Result<Self, String> {
-        let (rest, cert) =
-            X509Certificate::from_der(der).map_err(|error| format!("not X.509: {error}"))?;
+        // Extensions by themselves, below: of a dozen kinds that there may be, five are asked for.
+        let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
+        let (rest, cert) = parser
+            .parse(der)
+            .map_err(|error| format!("not X.509: {error}"))?;
         if !rest.is_empty() {
             return Err(format!("{} bytes after its end", rest.len()));
         }
-        // Each of these is an error if the extension is there twice (RFC 5280 §4.2) or does not decode:
-        // whoever reads the first of two would see another certificate than whoever reads the second.
-        let constraints = cert
-            .basic_constraints()
-            .map_err(extension("basicConstraints"))?;
-        let key_usage = cert.key_usage().map_err(extension("keyUsage"))?;
-        let purposes = cert
-            .extended_key_usage()
-            .map_err(extension("extendedKeyUsage"))?;
-        let names = cert
-            .subject_alternative_name()
-            .map_err(extension("subjectAltName"))?;
+        let constraints = extension::<BasicConstraints>(&cert, &OID_X509_EXT_BASIC_CONSTRAINTS)
+            .map_err(in_extension("basicConstraints"))?;
+        let key_usage = extension::<extensions::KeyUsage>(&cert, &OID_X509_EXT_KEY_USAGE)
+            .map_err(in_extension("keyUsage"))?;
+        let purposes =
+            extension::<extensions::ExtendedKeyUsage<'_>>(&cert, &OID_X509_EXT_EXTENDED_KEY_USAGE)
+                .map_err(in_extension("extendedKeyUsage"))?;
+        let names = extension::<SubjectAlternativeName<'_>>(&cert, &OID_X509_EXT_SUBJECT_ALT_NAME)
+            .map_err(in_extension("subjectAltName"))?;
+        // A hint, which may be as broken as it likes.
+        let key_id = extension::<KeyIdentifier<'_>>(&cert, &OID_X509_EXT_SUBJECT_KEY_IDENTIFIER);
         Ok(Self {
-            subject: Name::read(cert.subject()),
-            issuer: Name::read(cert.issuer()),
-            common_name: common_name(cert.subject()),
-            serial: serial_hex(cert.raw_serial()),
-            serial_bytes: magnitude(cert.raw_serial()).to_vec(),
+            subject: Name::of_der(cert.subject().as_raw()),
+            issuer: Name::of_der(cert.issuer().as_raw()),
+            serial: Serial::of(cert.raw_serial()),
             validity: Validity {
                 not_before: Timestamp::from_unix(cert.validity().not_before.timestamp()),
                 not_after: Timestamp::from_unix(cert.validity().not_after.timestamp()),
             },
             spki: cert.public_key().raw.to_vec(),
-            subject_key_id: subject_key_id(&cert),
+            subject_key_id: key_id.ok().flatten().map(|id| id.value.0.to_vec()),
             san_is_critical: names.as_ref().is_some_and(|san| san.critical),
             names: names.map_or_else(SubjectAltNames::default, |san| {
                 SubjectAltNames::read(&san.value.general_names)
@@ -144,7 +148,7 @@ impl Certificate {
     pub(crate) fn presented(&self, sha256: &[u8; 32]) -> Presented {
         Presented {
             name: self.display_name(),
-            serial: self.serial.clone(),
+            serial: self.serial.text().to_owned(),
             issuer: self.issuer.text().to_owned(),
             sha256: hex(sha256),
         }
@@ -155,9 +159,7 @@ impl Certificate {
         Self {
             subject: Name::default(),
             issuer: Name::default(),
-            common_name: None,
-            serial: String::new(),
-            serial_bytes: Vec::new(),
+            serial: Serial::default(),
             validity,
             spki: Vec::new(),
             subject_key_id: None,
@@ -248,13 +250,15 @@ impl fmt::Display for UriName {
 pub(crate) struct Name {
     der: Vec<u8>,
     text: OnceLock<String>,
+    common_name: OnceLock<Option<String>>,
 }
 
 impl Name {
-    fn read(name: &X509Name<'_>) -> Self {
+    pub(crate) fn of_der(der: &[u8]) -> Self {
         Self {
-            der: name.as_raw().to_vec(),
+            der: der.to_vec(),
             text: OnceLock::new(),
+            common_name: OnceLock::new(),
         }
     }
 
@@ -264,17 +268,23 @@ impl Name {
 
     /// For display; control characters are escaped.
     pub(crate) fn text(&self) -> &str {
-        // What was read once is read again.
-        let read = || X509Name::from_der(&self.der).map(|(_, name)| printable(&name.to_string()));
+        let read = || self.again().map(|name| printable(&name.to_string()));
         self.text.get_or_init(|| read().unwrap_or_default())
     }
 
-    #[cfg(test)]
-    pub(crate) fn of_der(der: &[u8]) -> Self {
-        Self {
-            der: der.to_vec(),
-            text: OnceLock::new(),
-        }
+    /// The first one in it, for display; control characters are escaped.
+    pub(crate) fn common_name(&self) -> Option<&str> {
+        let read = || {
+            let name = self.again()?;
+            let first = name.iter_common_name().next()?;
+            first.as_str().ok().map(printable)
+        };
+        self.common_name.get_or_init(read).as_deref()
+    }
+
+    /// What was read once is read again.
+    fn again(&self) -> Option<X509Name<'_>> {
+        X509Name::from_der(&self.der).ok().map(|(_, name)| name)
     }
 }
 
@@ -296,6 +306,50 @@ impl fmt::Display for Name {
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.text(), f)
+    }
+}
+
+/// A serial number. The text is made when somebody asks.
+#[derive(Clone, Default)]
+pub(crate) struct Serial {
+    magnitude: Vec<u8>,
+    text: OnceLock<String>,
+}
+
+impl Serial {
+    fn of(raw: &[u8]) -> Self {
+        Self {
+            magnitude: magnitude(raw).to_vec(),
+            text: OnceLock::new(),
+        }
+    }
+
+    /// Without leading zero bytes; empty for zero.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.magnitude
+    }
+
+    /// Whole bytes in lowercase hex, without leading zero bytes: as openssl prints it, but for the case, so that an operator
+    /// finds the one in the other's output. The zero byte that DER puts before a number whose top bit is set is no part of it.
+    pub(crate) fn text(&self) -> &str {
+        self.text.get_or_init(|| match self.bytes() {
+            [] => "00".into(),
+            bytes => hex(bytes),
+        })
+    }
+}
+
+impl PartialEq for Serial {
+    fn eq(&self, other: &Self) -> bool {
+        self.magnitude == other.magnitude
+    }
+}
+
+impl Eq for Serial {}
+
+impl fmt::Debug for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
     }
 }
 
@@ -327,36 +381,38 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     text
 }
 
-fn extension(name: &'static str) -> impl Fn(x509_parser::error::X509Error) -> String {
-    move |error| format!("extension {name}: {error}")
+/// An extension of a certificate.
+struct Extension<T> {
+    critical: bool,
+    value: T,
 }
 
-fn common_name(subject: &X509Name<'_>) -> Option<String> {
-    let name = subject.iter_common_name().next()?;
-    name.as_str().ok().map(printable)
-}
-
-/// As openssl prints it, in lowercase: an operator looks for one in the other's output. The zero byte that DER puts before a
-/// number whose top bit is set is no part of it.
-fn serial_hex(raw: &[u8]) -> String {
-    match magnitude(raw) {
-        [] => "00".into(),
-        bytes => hex(bytes),
+/// The one extension of this kind, if there is one. It is an error if it is there twice (RFC 5280 §4.2) or does not decode to its
+/// last byte: whoever reads the first of two, or only the beginning, would see another certificate than somebody else.
+fn extension<'a, T: FromDer<'a, X509Error>>(
+    cert: &X509Certificate<'a>,
+    oid: &Oid<'_>,
+) -> Result<Option<Extension<T>>, X509Error> {
+    let Some(found) = cert.get_extension_unique(oid)? else {
+        return Ok(None);
+    };
+    match T::from_der(found.value) {
+        Ok(([], value)) => Ok(Some(Extension {
+            critical: found.critical,
+            value,
+        })),
+        Ok(_) | Err(_) => Err(X509Error::InvalidExtensions),
     }
+}
+
+fn in_extension(name: &'static str) -> impl Fn(X509Error) -> String {
+    move |error| format!("extension {name}: {error}")
 }
 
 /// A number without leading zero bytes: an encoder that writes one too many means the same number.
 pub(crate) fn magnitude(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros..).unwrap_or_default()
-}
-
-fn subject_key_id(cert: &X509Certificate<'_>) -> Option<Vec<u8>> {
-    let extension = cert.get_extension_unique(&OID_X509_EXT_SUBJECT_KEY_IDENTIFIER);
-    let ParsedExtension::SubjectKeyIdentifier(id) = extension.ok()??.parsed_extension() else {
-        return None;
-    };
-    Some(id.0.to_vec())
 }
 
 fn is_graphic(text: &str) -> bool {
@@ -395,15 +451,56 @@ mod tests {
 
     #[test]
     fn serials_are_printed_as_whole_bytes_without_the_sign() {
-        assert_eq!(serial_hex(&[0x00, 0xff, 0x01]), "ff01");
-        assert_eq!(serial_hex(&[0x04, 0x5a]), "045a");
-        assert_eq!(serial_hex(&[0]), "00");
+        let text = |raw: &[u8]| Serial::of(raw).text().to_owned();
+        assert_eq!(text(&[0x00, 0xff, 0x01]), "ff01");
+        assert_eq!(text(&[0x04, 0x5a]), "045a");
+        assert_eq!(text(&[0]), "00");
     }
 
     #[test]
     fn leading_zero_bytes_are_no_part_of_a_number() {
         assert_eq!(magnitude(&[0, 0, 7, 0]), [7, 0]);
         assert!(magnitude(&[0]).is_empty());
+    }
+
+    #[test]
+    #[cfg(feature = "testing")]
+    fn an_extension_is_read_to_its_last_byte_or_the_certificate_is_refused() {
+        use rcgen::{CertificateParams, CustomExtension, KeyPair};
+
+        let key = KeyPair::generate().unwrap();
+        let with = |kind: u64, content: &[u8]| {
+            let mut params = CertificateParams::default();
+            let oid = [2, 5, 29, kind];
+            params.custom_extensions =
+                vec![CustomExtension::from_oid_content(&oid, content.to_vec())];
+            Certificate::parse(params.self_signed(&key).unwrap().der())
+        };
+        let kinds: [(&str, u64, &[u8]); 4] = [
+            ("keyUsage", 15, b"\x03\x02\x05\xa0"),
+            ("subjectAltName", 17, b"\x30\x03\x82\x01a"),
+            ("basicConstraints", 19, b"\x30\x03\x01\x01\xff"),
+            (
+                "extendedKeyUsage",
+                37,
+                b"\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01",
+            ),
+        ];
+        for (name, kind, content) in kinds {
+            assert!(with(kind, content).is_ok(), "{name}");
+            for broken in [&[content, b"\0"].concat(), &b"\x05\x00"[..], b""] {
+                let refused = with(kind, broken).unwrap_err();
+                assert!(refused.contains(name), "{refused}");
+            }
+        }
+        // A hint alone: the certificate stands, and has none.
+        assert_eq!(
+            with(14, b"\x04\x02id").unwrap().subject_key_id.unwrap(),
+            b"id"
+        );
+        for broken in [&b"\x04\x02id\0"[..], b"\x05\x00"] {
+            assert_eq!(with(14, broken).unwrap().subject_key_id, None);
+        }
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl PeerIdentity {
     /// [count](Self::names_count) it is not told.
     #[must_use]
     pub fn common_name(&self) -> Option<&str> {
-        let name = self.0.verified.leaf.common_name.as_deref();
+        let name = self.0.verified.leaf.subject.common_name();
         name.filter(|_| self.names_count())
     }
 
@@ -153,7 +153,7 @@ impl PeerIdentity {
     /// The serial number as whole bytes in lowercase hex, without leading zero bytes: as openssl prints it, in lowercase.
     #[must_use]
     pub fn serial(&self) -> &str {
-        &self.0.verified.leaf.serial
+        self.0.verified.leaf.serial.text()
     }
 
     /// When the leaf begins to be valid.

@@ -206,7 +206,7 @@ impl Anchor {
     /// The serial number in lowercase hex.
     #[must_use]
     pub fn serial(&self) -> &str {
-        &self.facts.serial
+        self.facts.serial.text()
     }
 
     /// SHA-256 of the certificate.

@@ -201,7 +201,7 @@ impl Credentials {
     /// The leaf's serial number in lowercase hex.
     #[must_use]
     pub fn serial(&self) -> &str {
-        &self.leaf.serial
+        self.leaf.serial.text()
     }
 
     /// SHA-256 of the leaf, in lowercase hex.

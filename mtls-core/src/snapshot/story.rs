@@ -25,7 +25,7 @@ impl LeafSummary {
     /// The digest is the leaf's own.
     pub(super) fn of(leaf: &Certificate, sha256: &[u8; 32]) -> Self {
         Self {
-            serial: leaf.serial.clone(),
+            serial: leaf.serial.text().to_owned(),
             fingerprint: hex(sha256),
             validity: leaf.validity,
         }

@@ -212,12 +212,12 @@ impl RevocationLists {
         let mut entries = lists
             .iter()
             .filter(counts)
-            .filter_map(|list| list.contents.entries.find(&subject.serial_bytes));
+            .filter_map(|list| list.contents.entries.find(subject.serial.bytes()));
         // Asked before staleness: an old list does not say who is good, but whom it lists is not.
         if let Some(revoked) = entries.next() {
             return Err(ChainFault::Revoked {
                 subject: subject.subject.text().to_owned(),
-                serial: subject.serial.clone(),
+                serial: subject.serial.text().to_owned(),
                 since: revoked.since,
                 reason: revoked.reason,
             });

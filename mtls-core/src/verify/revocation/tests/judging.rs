@@ -20,7 +20,7 @@ fn a_listed_certificate_is_revoked_and_its_neighbour_is_not() {
 fn an_entry_dated_in_the_future_counts() {
     let ca = ca();
     let (_, path) = issued(&ca, "/web");
-    let serial = facts(&path[0]).serial_bytes;
+    let serial = facts(&path[0]).serial.bytes().to_vec();
     let entry = |serial: &[u8]| ca.crl().revoke_because(serial, at(DAY), 1);
     let other = Load::of(&[&entry(&[1])]).known(&ca).taken();
     assert!(judge(&other, &path).is_ok());
@@ -36,7 +36,7 @@ fn two_authorities_of_one_name_answer_each_for_its_own_key() {
     let old = ca();
     let new = old.same_name_other_key();
     let (web, path) = issued(&old, "/web");
-    let twin = facts(&path[0]).serial_bytes;
+    let twin = facts(&path[0]).serial.bytes().to_vec();
     // The new one revokes the serial number of the old one's leaf, and the old one does not.
     let lists = Load::of(&[&old.crl(), &new.crl().revoke_serial(&twin)])
         .known(&old)

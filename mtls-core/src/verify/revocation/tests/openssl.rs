@@ -126,7 +126,7 @@ fn openssl_agrees_about_the_lists_that_the_test_ca_makes() {
     };
     fs::write(openssl.dir.path().join("test.pem"), ca.certificate_pem()).unwrap();
     let (web, path) = issued(&ca, "/web");
-    let serial = facts(&path[0]).serial_bytes;
+    let serial = facts(&path[0]).serial.bytes().to_vec();
     let list = ca
         .crl()
         .number(0x1ff)

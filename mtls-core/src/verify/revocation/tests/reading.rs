@@ -169,7 +169,7 @@ fn an_extension_that_is_there_twice_is_refused() {
 fn remove_from_crl_is_refused_and_other_reasons_are_kept() {
     let ca = ca();
     let (web, path) = issued(&ca, "/web");
-    let serial = facts(&path[0]).serial_bytes;
+    let serial = facts(&path[0]).serial.bytes().to_vec();
     let entry = |reason| ca.crl().revoke_because(&serial, at(-HOUR), reason);
     let fault = refused(&entry(1), &ca, &entry(8));
     assert_eq!(
