@@ -27,6 +27,7 @@ use super::standing::{Measure, Standing};
 use crate::audit::{Audit, ConnectionFacts, JudgedUnder};
 use crate::clock;
 use crate::snapshot::{Current, Snapshot};
+use crate::verify::chain::in_one;
 use crate::verify::{CacheUse, Role, VerifiedPeer, VerifiedPeers};
 
 /// Everything for one handshake of a server: the rustls config to accept with, and afterwards who the client is, or why
@@ -400,10 +401,7 @@ impl ClientCertVerifier for Connection {
                 "the config of one connection was used twice".into(),
             ));
         }
-        let chain: Vec<_> = std::iter::once(end_entity)
-            .chain(intermediates)
-            .map(|c| c.clone().into_owned())
-            .collect();
+        let chain = in_one(end_entity, intermediates);
         match self.snapshot.trust().verify(&chain, Role::Client, now) {
             Ok(peer) => {
                 *self.progress() = Progress::Presented(peer);

@@ -18,6 +18,7 @@ use super::explain::presented;
 use super::tickets::Tickets;
 use crate::identity::{PeerIdentity, Timestamp};
 use crate::snapshot::{Current, Snapshot};
+use crate::verify::chain::in_one;
 use crate::verify::{ChainError, Role, VerifiedPeer};
 
 /// Verifies servers under one snapshot.
@@ -144,10 +145,7 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let chain: Vec<_> = std::iter::once(end_entity)
-            .chain(intermediates)
-            .map(|c| c.clone().into_owned())
-            .collect();
+        let chain = in_one(end_entity, intermediates);
         match self.verify(&chain, server_name, now) {
             Ok(peer) => {
                 self.tickets.verified(server_name, peer.resumable_until());

@@ -13,7 +13,6 @@
 //! * what a live connection rests on is not displaced;
 //! * one verification of a chain is under way at a time, and all who wait for it share what came of it.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -134,7 +133,8 @@ pub(crate) enum CacheUse {
 pub(crate) struct VerifiedPeers {
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
-    flights: Mutex<HashMap<u64, Arc<Flight>>>,
+    /// By what they verify. No more than there are threads that verify.
+    flights: Mutex<Vec<(u64, Arc<Flight>)>>,
     verifications: AtomicU64,
 }
 
@@ -143,15 +143,15 @@ type Flight = OnceLock<Result<Arc<VerifiedPeer>, ChainError>>;
 
 #[derive(Debug, Default)]
 struct Shard {
-    by_leaf: HashMap<u64, Vec<Slot>>,
-    len: usize,
-    clock: u64,
+    /// The longest unused first. So few that looking through them is as fast as a map of them, and whoever makes room need not
+    /// look at each.
+    slots: Vec<Slot>,
 }
 
 #[derive(Debug)]
 struct Slot {
+    leaf: u64,
     peer: Arc<VerifiedPeer>,
-    used: u64,
 }
 
 impl VerifiedPeers {
@@ -189,7 +189,7 @@ impl VerifiedPeers {
             return Ok(known);
         }
         let key = self.hash(leaf, issuers, role);
-        let flight = Arc::clone(lock(&self.flights).entry(key).or_default());
+        let flight = self.board(key);
         let landed = flight.get_or_init(|| {
             // Whoever came between the look above and this flight may have verified it.
             if let Some(known) = self.get(leaf, chain, role, now) {
@@ -199,7 +199,7 @@ impl VerifiedPeers {
             self.insert(leaf, &peer);
             Ok(peer)
         });
-        self.land(key, &flight);
+        self.land(&flight);
         match landed {
             // Neither can be made to happen: the hash is keyed, and nobody waits for a flight for a second. What would
             // come of it is a verification of one's own.
@@ -208,15 +208,20 @@ impl VerifiedPeers {
         }
     }
 
-    /// A later flight of the same key is not this one's to end.
-    fn land(&self, key: u64, flight: &Arc<Flight>) {
+    /// The flight of this key, which begins with whoever comes first.
+    fn board(&self, key: u64) -> Arc<Flight> {
         let mut flights = lock(&self.flights);
-        if flights
-            .get(&key)
-            .is_some_and(|now| Arc::ptr_eq(now, flight))
-        {
-            flights.remove(&key);
+        if let Some((_, flight)) = flights.iter().find(|(of, _)| *of == key) {
+            return Arc::clone(flight);
         }
+        let flight = Arc::default();
+        flights.push((key, Arc::clone(&flight)));
+        flight
+    }
+
+    /// A later flight of the same key is not this one's to end.
+    fn land(&self, flight: &Arc<Flight>) {
+        lock(&self.flights).retain(|(_, other)| !Arc::ptr_eq(other, flight));
     }
 
     /// Of a chain and a role, by the hash of its leaf.
@@ -247,8 +252,7 @@ impl VerifiedPeers {
     pub(crate) fn live(&self) -> Vec<Arc<VerifiedPeer>> {
         let shards = self.shards.iter().map(lock);
         let live = |shard: MutexGuard<'_, Shard>| -> Vec<_> {
-            let slots = shard.by_leaf.values().flatten();
-            let live = slots.filter(|slot| slot.peer.is_live());
+            let live = shard.slots.iter().filter(|slot| slot.peer.is_live());
             live.map(|slot| Arc::clone(&slot.peer)).collect()
         };
         shards.flat_map(live).collect()
@@ -262,17 +266,14 @@ impl VerifiedPeers {
         now: Timestamp,
     ) -> Option<Arc<VerifiedPeer>> {
         let mut shard = lock(self.shard(leaf)?);
-        shard.clock += 1;
-        let used = shard.clock;
-        let slots = shard.by_leaf.get_mut(&leaf)?;
-        let slot = slots
-            .iter_mut()
-            .find(|slot| slot.peer.is_for(chain, role))?;
-        if !slot.peer.stands_at(now) {
+        let is_it = |slot: &Slot| slot.leaf == leaf && slot.peer.is_for(chain, role);
+        let at = shard.slots.iter().rposition(is_it)?;
+        let peer = Arc::clone(&shard.slots.get(at)?.peer);
+        if !peer.stands_at(now) {
             return None;
         }
-        slot.used = used;
-        Some(Arc::clone(&slot.peer))
+        shard.used(at);
+        Some(peer)
     }
 
     fn insert(&self, leaf: u64, peer: &Arc<VerifiedPeer>) {
@@ -280,26 +281,20 @@ impl VerifiedPeers {
             return;
         };
         let mut shard = lock(shard);
-        shard.remove(leaf, |slot| {
-            slot.peer.is_for(peer.identity.chain(), peer.role)
+        shard.slots.retain(|slot| {
+            slot.leaf != leaf || !slot.peer.is_for(peer.identity.chain(), peer.role)
         });
-        let of_leaf = shard.by_leaf.get(&leaf).map_or(0, Vec::len);
+        let of_leaf = shard.slots.iter().filter(|slot| slot.leaf == leaf).count();
         let has_room = if of_leaf >= PER_LEAF {
-            shard.displace(Some(leaf))
+            shard.displace(|slot| slot.leaf == leaf)
         } else {
-            shard.len < PER_SHARD || shard.displace(None)
+            shard.slots.len() < PER_SHARD || shard.displace(|_| true)
         };
         // Where everybody is live, newcomers are verified each time.
-        if !has_room {
-            return;
+        if has_room {
+            let peer = Arc::clone(peer);
+            shard.slots.push(Slot { leaf, peer });
         }
-        shard.clock += 1;
-        shard.len += 1;
-        let slot = Slot {
-            peer: Arc::clone(peer),
-            used: shard.clock,
-        };
-        shard.by_leaf.entry(leaf).or_default().push(slot);
     }
 
     fn shard(&self, leaf: u64) -> Option<&Mutex<Shard>> {
@@ -309,34 +304,17 @@ impl VerifiedPeers {
 }
 
 impl Shard {
-    /// Makes room by the slot that nobody lives on and that was used longest ago; of one leaf, or of all.
-    fn displace(&mut self, leaf: Option<u64>) -> bool {
-        let slots = self
-            .by_leaf
-            .iter()
-            .filter(|(of, _)| leaf.is_none_or(|leaf| leaf == **of));
-        let idle = slots.flat_map(|(of, slots)| slots.iter().map(move |slot| (*of, slot)));
-        let oldest = idle
-            .filter(|(_, slot)| !slot.peer.is_live())
-            .min_by_key(|(_, slot)| slot.used)
-            .map(|(of, slot)| (of, slot.used));
-        let Some((of, used)) = oldest else {
-            return false;
-        };
-        self.remove(of, |slot| slot.used == used);
-        true
+    fn used(&mut self, at: usize) {
+        if let Some(since) = self.slots.get_mut(at..) {
+            since.rotate_left(1);
+        }
     }
 
-    fn remove(&mut self, leaf: u64, goes: impl Fn(&Slot) -> bool) {
-        let Some(slots) = self.by_leaf.get_mut(&leaf) else {
-            return;
-        };
-        let before = slots.len();
-        slots.retain(|slot| !goes(slot));
-        self.len -= before - slots.len();
-        if slots.is_empty() {
-            self.by_leaf.remove(&leaf);
-        }
+    /// Makes room by the slot that nobody lives on and that was used longest ago, of those that may go.
+    fn displace(&mut self, may_go: impl Fn(&Slot) -> bool) -> bool {
+        let mut slots = self.slots.iter();
+        let oldest = slots.position(|slot| may_go(slot) && !slot.peer.is_live());
+        oldest.map(|at| self.slots.remove(at)).is_some()
     }
 }
 

@@ -44,6 +44,15 @@ pub(crate) struct SoundPath {
     pub(crate) until: Timestamp,
 }
 
+/// What rustls hands over in two parts, leaf first. Nothing is copied: of most chains nothing is kept.
+pub(crate) fn in_one<'c>(
+    leaf: &'c CertificateDer<'_>,
+    intermediates: &'c [CertificateDer<'_>],
+) -> Vec<CertificateDer<'c>> {
+    let all = std::iter::once(leaf).chain(intermediates);
+    all.map(|der| CertificateDer::from(der.as_ref())).collect()
+}
+
 /// Reads a chain, leaf first, within our limits.
 pub(crate) fn read<'c>(
     chain: &'c [CertificateDer<'c>],

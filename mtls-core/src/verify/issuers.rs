@@ -3,21 +3,22 @@
 //! A trust meets few intermediates, and each of them with many leaves. Only those of a path that webpki has verified come
 //! here, so that nobody but an authority that we trust can add one.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls_pki_types::CertificateDer;
 
 use crate::identity::certificate::Certificate;
 
-/// The intermediates of one trust, by their exact bytes.
+/// The intermediates of one trust, by their exact bytes. In order: two that differ do so in their serial numbers, near the
+/// beginning, and to hash one takes longer than to find it.
 #[derive(Debug, Default)]
-pub(crate) struct Issuers(Mutex<HashMap<Vec<u8>, Arc<Certificate>>>);
+pub(crate) struct Issuers(Mutex<BTreeMap<Vec<u8>, Arc<Certificate>>>);
 
 impl Issuers {
     /// Reads an intermediate of a verified path; the error is what the decoder found.
     pub(super) fn read(&self, der: &CertificateDer<'_>) -> Result<Arc<Certificate>, String> {
-        let known = |known: &HashMap<Vec<u8>, Arc<Certificate>>| known.get(der.as_ref()).cloned();
+        let known = |known: &BTreeMap<Vec<u8>, Arc<Certificate>>| known.get(der.as_ref()).cloned();
         // A panic while it was locked leaves one fewer.
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known(&lock()) {

@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::{Chains, Proven, Under, chain};
+use super::{Chains, Proven, Under};
 use crate::clock;
 use crate::error::Chained;
 use crate::identity::PeerIdentity;
@@ -21,6 +21,7 @@ use crate::tls::error::HandshakeError;
 use crate::tls::expected::Expected;
 use crate::tls::explain::presented;
 use crate::tls::verifier::{carry, unproven};
+use crate::verify::chain::in_one;
 use crate::verify::{ChainError, Role, VerifiedPeer};
 
 /// The rustls configs of a [`ClientTls`] for code that is not ours: the [current](Self::current) one, and each
@@ -245,7 +246,7 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let chain = chain(end_entity, intermediates);
+        let chain = in_one(end_entity, intermediates);
         let verified = self.under.verify(&chain, Role::Server, now);
         let peer = met(&self.expected, server_name, verified)
             .map_err(|error| refuse(Box::new(error).into()))?;

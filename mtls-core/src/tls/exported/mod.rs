@@ -124,16 +124,6 @@ impl Proven {
     }
 }
 
-fn chain(
-    leaf: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-) -> Vec<CertificateDer<'static>> {
-    std::iter::once(leaf)
-        .chain(intermediates)
-        .map(|c| c.clone().into_owned())
-        .collect()
-}
-
 /// A panic while a lock was held leaves a map that is merely less full.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -14,7 +14,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::{Chains, Proven, Under, chain};
+use super::{Chains, Proven, Under};
 use crate::audit::{AuditEvent, ConnectionFacts, JudgedUnder};
 use crate::clock;
 use crate::error::Chained;
@@ -23,6 +23,7 @@ use crate::snapshot::Current;
 use crate::tls::error::HandshakeError;
 use crate::tls::explain::{alert_for, presented};
 use crate::tls::server::{ServerSettings, ServerTls};
+use crate::verify::chain::in_one;
 use crate::verify::{Role, VerifiedPeer};
 
 /// The rustls configs of a [`ServerTls`] for code that is not ours: the [current](Self::current) one, and each
@@ -297,7 +298,7 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let chain = chain(end_entity, intermediates);
+        let chain = in_one(end_entity, intermediates);
         match self.under.verify(&chain, Role::Client, now) {
             Ok(peer) => {
                 self.chains.insert(end_entity, peer);
