@@ -42,7 +42,8 @@ use crate::serve::WithAddr;
 /// - a deadline for the drain at shutdown; and handshakes in flight end with the listener;
 /// - the time that the head of an HTTP/1.1 request may take, after its first byte;
 /// - GOAWAY to one client alone: an HTTP/2 connection whose client is lost, or whose certificate expires, is cut;
-/// - the greatest age of a connection, limits on connections, the settings of HTTP/2.
+/// - the greatest age of a connection, limits on connections, the settings of HTTP/2;
+/// - a task of its own: awaited in `main`, it hands each connection from thread to thread. `tokio::spawn` it.
 #[derive(Debug)]
 pub struct Listener {
     listener: MtlsListener,

@@ -22,7 +22,8 @@ use tower_service::Service;
 /// for a host of another than its connection's is answered with 421 Misdirected Request.
 ///
 /// Every request carries the connection's [`PeerInfo`](crate::PeerInfo), for [`Peer`](crate::Peer) and its kin, and
-/// `ConnectInfo<SocketAddr>`. `.await` it; it ends only by [`Serve::with_graceful_shutdown`].
+/// `ConnectInfo<SocketAddr>`. `.await` it; it ends only by [`Serve::with_graceful_shutdown`]. It runs in a task of its own,
+/// which ends too when what was awaited is dropped.
 ///
 /// A socket that is open already will do, such as one that systemd hands down: the example `axum_listener` takes it.
 ///

@@ -34,7 +34,7 @@ pub use established::ConnectionLimits;
 ///
 /// Each request carries the [`PeerInfo`] of its connection among its extensions, or the
 /// [`AnonymousClient`](mtls_core::AnonymousClient), where certificates are optional. `.await` it; it ends only by
-/// [`Serve::with_graceful_shutdown`].
+/// [`Serve::with_graceful_shutdown`]. It runs in a task of its own, which ends too when what was awaited is dropped.
 pub fn serve<S>(
     listener: TcpListener,
     tls: impl Into<ServerNames>,
@@ -296,6 +296,6 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(running::run(self))
+        Box::pin(running::on_a_worker(self))
     }
 }

@@ -27,13 +27,16 @@ async fn either(mut arguments: Arguments) -> Result<(), Box<dyn Error>> {
     call(tls.alpn(["echo"]).build()?, &addr, &arguments.take()?).await
 }
 
-/// Handshakes run beside its loop: a client that says nothing delays nobody.
+/// Handshakes run beside its loop, which is a task: from `main` each connection would be handed from thread to thread.
 async fn serve(tls: ServerTls, addr: &str) -> Result<(), Box<dyn Error>> {
     let mut listener = MtlsListener::new(TcpListener::bind(addr).await?, tls);
     examples::listening(listener.local_addr()?)?;
-    loop {
-        tokio::spawn(echo(listener.accept().await.0));
-    }
+    let accepting = async move {
+        loop {
+            tokio::spawn(echo(listener.accept().await.0));
+        }
+    };
+    Ok(tokio::spawn(accepting).await?)
 }
 
 /// Until the client has said all, or would no longer be let in: then reading and writing fail.

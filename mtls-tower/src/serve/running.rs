@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower_layer::Layer;
 use tower_service::Service;
-use tracing::{debug, error, field, info};
+use tracing::{Instrument, debug, error, field, info};
 
 use super::established::Established;
 use super::{Connection, HttpBuilder, Options, Serve};
@@ -31,7 +31,31 @@ use crate::lifeline::{Cause, Lifeline};
 use crate::listener::{LastHandshakes, MtlsListener};
 use crate::stream::ServerStream;
 
-pub(super) async fn run<M, S, B>(serve: Serve<M>) -> io::Result<()>
+/// Runs a server in a task of its own, which ends with this.
+///
+/// Whoever awaits a server in `main` awaits it on a thread that is none of the runtime's workers. Each connection would wake it
+/// twice, and be handed to another thread each time.
+pub(super) async fn on_a_worker<M, S, B>(serve: Serve<M>) -> io::Result<()>
+where
+    M: Fn(&Connection) -> S + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut task = JoinSet::new();
+    task.spawn(run(serve).in_current_span());
+    match task.join_next().await {
+        Some(Ok(ended)) => ended,
+        Some(Err(failed)) if failed.is_panic() => resume_unwind(failed.into_panic()),
+        // The runtime is going.
+        Some(Err(_)) | None => std::future::pending().await,
+    }
+}
+
+async fn run<M, S, B>(serve: Serve<M>) -> io::Result<()>
 where
     M: Fn(&Connection) -> S + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,

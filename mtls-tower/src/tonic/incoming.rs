@@ -18,7 +18,8 @@ use crate::tonic::ConnectInfo;
 /// server, and leave its `tls_config` alone.
 ///
 /// tonic keeps no handle by which a connection could be drained: one whose client would no longer be let in is cut.
-/// [`serve`](crate::tonic::serve()) drains.
+/// [`serve`](crate::tonic::serve()) drains. `tokio::spawn` what tonic returns: awaited in `main`, it hands each connection from
+/// thread to thread.
 pub fn incoming(listener: MtlsListener) -> Incoming {
     Incoming {
         next: Box::pin(accept(listener)),
