@@ -30,6 +30,14 @@ pub(crate) fn new_connections() -> Vec<Row> {
         Exchange::Request,
         Bar::None,
     ));
+    rows.extend(costs(
+        &setting,
+        "accepted in `main`, beside accepted in a task",
+        [Kind::OurListenerInMain, Kind::OurListener],
+        None,
+        Exchange::Byte,
+        Bar::None,
+    ));
     rows.push(both_ends(&setting));
     rows
 }

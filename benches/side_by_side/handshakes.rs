@@ -120,6 +120,19 @@ fn strangers() -> Vec<Case> {
         )
         .floor(|runs| reading(&Setting::new(KeyKind::EcdsaP256).below_the_root(), runs))
         .counted(),
+        Case::new(
+            "first-many",
+            "first contact, when as many are known as are remembered, beside when none is",
+            1.05,
+            |runs| {
+                let setting = Setting::new(KeyKind::EcdsaP256);
+                let many = first_contacts(&setting, runs + MORE_THAN_ARE_REMEMBERED).ours;
+                Sides {
+                    ours: after(MORE_THAN_ARE_REMEMBERED, many),
+                    beside: first_contacts(&setting, runs).ours,
+                }
+            },
+        ),
     ]
 }
 
@@ -271,6 +284,13 @@ fn each_once(clients: Vec<Client>, server: Server) -> Side {
     })
 }
 
+fn after(runs: usize, mut side: Side) -> Side {
+    for _ in 0..runs {
+        side(&mut Meter::Off);
+    }
+    side
+}
+
 fn resumed(setting: &Setting, tickets: Tickets) -> Sides {
     let web = setting.issue("/web");
     // Each side has a client of its own: tickets of the one are nothing to the other.
@@ -287,3 +307,6 @@ fn resumed(setting: &Setting, tickets: Tickets) -> Sides {
         beside: side(setting.bare(tickets)),
     }
 }
+
+/// A trust remembers 2,048 chains, in shards that do not all fill at once.
+const MORE_THAN_ARE_REMEMBERED: usize = 3000;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub enum Kind {
     Telling,
     /// `MtlsListener`, and a byte for a byte.
     OurListener,
+    /// The same, but the loop is awaited in `main`, beside the workers.
+    OurListenerInMain,
     /// `bare_server::accept_loop`, and a byte for a byte.
     BareListener,
     /// The same with a verifier that costs nothing.
@@ -50,11 +52,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [(&str, Self); 8] = [
+    const ALL: [(&str, Self); 9] = [
         ("ours", Self::Ours),
         ("bare", Self::Bare),
         ("telling", Self::Telling),
         ("our-listener", Self::OurListener),
+        ("our-listener-in-main", Self::OurListenerInMain),
         ("bare-listener", Self::BareListener),
         ("floor-listener", Self::FloorListener),
         ("axum", Self::Axum),
@@ -63,6 +66,11 @@ impl Kind {
 
     fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, kind)| *kind == self).unwrap().0
+    }
+
+    /// As `mtls_tower::serve` is: it finds its way to a task by itself.
+    fn is_awaited_in_main(self) -> bool {
+        matches!(self, Self::Ours | Self::Axum | Self::OurListenerInMain)
     }
 }
 
@@ -138,12 +146,20 @@ pub fn run(arguments: &[String]) {
         threads => builder.worker_threads(threads),
     };
     let runtime = builder.enable_all().build().unwrap();
-    let serving = serve(known.1, Path::new(dir));
+    let dir = PathBuf::from(dir);
     runtime.block_on(async {
         let listener = mtls_tower::listen("127.0.0.1:0").await.unwrap();
         println!("{}", listener.local_addr().unwrap());
+        let serving = serve(known.1, dir, listener);
+        if known.1.is_awaited_in_main() {
+            tokio::select! {
+                () = serving => {}
+                () = told_to_end() => {}
+            }
+            return;
+        }
         tokio::select! {
-            () = serving(listener) => {}
+            ended = tokio::spawn(serving) => ended.unwrap(),
             () = told_to_end() => {}
         }
     });
@@ -159,41 +175,36 @@ async fn told_to_end() {
     let _ = told.await;
 }
 
-type Serving = std::pin::Pin<Box<dyn Future<Output = ()>>>;
-
-fn serve(kind: Kind, dir: &Path) -> Box<dyn FnOnce(TcpListener) -> Serving> {
-    let dir = dir.to_owned();
-    Box::new(move |listener| {
-        Box::pin(async move {
-            match kind {
-                Kind::Ours => {
-                    let serve = mtls_tower::serve(listener, tls(&dir).await, service_fn(answer));
-                    serve.await.unwrap();
-                }
-                Kind::Bare => {
-                    let config = bare_server::config(&dir);
-                    bare_server::serve(listener, config, answer, std::future::pending()).await;
-                }
-                Kind::Telling => {
-                    let config = bare_server::config(&dir);
-                    let never = std::future::pending();
-                    bare_server::serve(listener, config, told_and_answered, never).await;
-                }
-                Kind::OurListener => our_listener(listener, tls(&dir).await).await,
-                Kind::BareListener => bytes(listener, bare_server::config(&dir)).await,
-                Kind::FloorListener => bytes(listener, bare_server::floor(&dir)).await,
-                Kind::Axum => {
-                    let app = Router::new().route("/", get(whoami));
-                    let serve = mtls_axum::serve(listener, tls(&dir).await, app);
-                    serve.await.unwrap();
-                }
-                Kind::Plaintext => {
-                    let app = Router::new().route("/", get(whom_the_proxy_names));
-                    axum::serve(listener, app).await.unwrap();
-                }
-            }
-        })
-    })
+async fn serve(kind: Kind, dir: PathBuf, listener: TcpListener) {
+    match kind {
+        Kind::Ours => {
+            let serve = mtls_tower::serve(listener, tls(&dir).await, service_fn(answer));
+            serve.await.unwrap();
+        }
+        Kind::Bare => {
+            let config = bare_server::config(&dir);
+            bare_server::serve(listener, config, answer, std::future::pending()).await;
+        }
+        Kind::Telling => {
+            let config = bare_server::config(&dir);
+            let never = std::future::pending();
+            bare_server::serve(listener, config, told_and_answered, never).await;
+        }
+        Kind::OurListener | Kind::OurListenerInMain => {
+            our_listener(listener, tls(&dir).await).await
+        }
+        Kind::BareListener => bytes(listener, bare_server::config(&dir)).await,
+        Kind::FloorListener => bytes(listener, bare_server::floor(&dir)).await,
+        Kind::Axum => {
+            let app = Router::new().route("/", get(whoami));
+            let serve = mtls_axum::serve(listener, tls(&dir).await, app);
+            serve.await.unwrap();
+        }
+        Kind::Plaintext => {
+            let app = Router::new().route("/", get(whom_the_proxy_names));
+            axum::serve(listener, app).await.unwrap();
+        }
+    }
 }
 
 async fn told_and_answered(mut request: Request<Incoming>) -> Result<Answer, Infallible> {
