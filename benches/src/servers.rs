@@ -191,7 +191,7 @@ async fn serve(kind: Kind, dir: PathBuf, listener: TcpListener) {
             bare_server::serve(listener, config, told_and_answered, never).await;
         }
         Kind::OurListener | Kind::OurListenerInMain => {
-            our_listener(listener, tls(&dir).await).await
+            our_listener(listener, tls(&dir).await).await;
         }
         Kind::BareListener => bytes(listener, bare_server::config(&dir)).await,
         Kind::FloorListener => bytes(listener, bare_server::floor(&dir)).await,
