@@ -63,7 +63,7 @@ impl Case {
     }
 }
 
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 40;
 
 /// So many in a row that what the other side has pushed out of the caches is soon forgotten, as it is in a server.
 const RUNS: usize = 20;

@@ -72,7 +72,7 @@ fn costs(
         for server in [&ours, &bare].into_iter().chain(&floor) {
             cost(server);
         }
-        let rounds = effort(20, 3);
+        let rounds = effort(30, 3);
         let (of_ours, of_bare) = (|| cost(&ours), || cost(&bare));
         let samples = match &floor {
             None => Samples::in_turns(rounds, of_ours, of_bare),

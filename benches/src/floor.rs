@@ -14,7 +14,11 @@ use mtls_core::rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_t
 use mtls_core::rustls::pki_types::{CertificateDer, UnixTime};
 use mtls_core::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use mtls_core::rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::certificate::X509CertificateParser;
+use x509_parser::extensions::SubjectAlternativeName;
+use x509_parser::nom::Parser;
+use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
+use x509_parser::prelude::{FromDer, GeneralName};
 
 /// Asks for the proof that the key of a leaf is held, and nothing about the leaf.
 #[derive(Debug)]
@@ -67,15 +71,19 @@ impl ClientCertVerifier for ProofAlone {
     }
 }
 
-/// The first URI of a leaf.
+/// The first URI of a leaf. No other extension is looked into.
 pub fn read_name(leaf: &CertificateDer<'_>) -> Option<String> {
-    let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
-    let names = leaf.subject_alternative_name().ok()??;
+    let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
+    let (_, leaf) = parser.parse(leaf).ok()?;
+    let names = leaf
+        .get_extension_unique(&OID_X509_EXT_SUBJECT_ALT_NAME)
+        .ok()??;
+    let (_, names) = SubjectAlternativeName::from_der(names.value).ok()?;
     let uri = |name: &GeneralName<'_>| {
         let GeneralName::URI(uri) = name else {
             return None;
         };
         Some((*uri).to_owned())
     };
-    names.value.general_names.iter().find_map(uri)
+    names.general_names.iter().find_map(uri)
 }
