@@ -296,6 +296,6 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(running::on_a_worker(self))
+        Box::pin(running::in_a_task(running::run(self)))
     }
 }

@@ -219,6 +219,31 @@ async fn dropping_the_server_ends_its_connections_and_their_requests() {
     }
 }
 
+/// Or each connection would be handed from `main` to a worker, and back, and on.
+#[test]
+fn a_server_that_is_awaited_in_main_runs_on_a_worker() {
+    let main = std::thread::current().id();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let ca = TestCa::new("example.org");
+        let listener = listen();
+        let addr = listener.local_addr().unwrap();
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let serving = serve_with(listener, server(&ca), move |_: &_| {
+            tell.send(std::thread::current().id()).unwrap();
+            whoami()
+        });
+        let http = http_client(&ca, "/web", "h2");
+        let answer = tokio::select! {
+            ended = serving.limits(patient()).into_future() => panic!("{ended:?}"),
+            answer = get(&http, addr) => answer,
+        };
+        assert_eq!(*answer.body(), ca.spiffe_id("/web"));
+        assert_ne!(within(told.recv()).await.unwrap(), main);
+    });
+}
+
 #[tokio::test]
 async fn a_client_that_falls_silent_after_its_handshake_is_closed() {
     let ca = TestCa::new("example.org");

@@ -3,7 +3,8 @@
 //! From the outside in: [`CredentialFiles`] says which files make up a set, `trust_files` which say more of trust,
 //! `file_set` reads them as of one moment, `pem` turns their bytes into certificates and a key, `federated` into the
 //! bundles of other trust domains, `revocation` into lists, `format` names what they are instead, `watch` says when to
-//! read again, `mounts` which files will never be replaced. Whether what was read is any good is not known here.
+//! read again, `mounts` which files will never be replaced, `access` whose a file is that may not be read. Whether what was
+//! read is any good is not known here.
 
 mod access;
 mod armor;

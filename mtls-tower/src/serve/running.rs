@@ -35,18 +35,11 @@ use crate::stream::ServerStream;
 ///
 /// Whoever awaits a server in `main` awaits it on a thread that is none of the runtime's workers. Each connection would wake it
 /// twice, and be handed to another thread each time.
-pub(super) async fn on_a_worker<M, S, B>(serve: Serve<M>) -> io::Result<()>
-where
-    M: Fn(&Connection) -> S + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+pub(super) async fn in_a_task(
+    run: impl Future<Output = io::Result<()>> + Send + 'static,
+) -> io::Result<()> {
     let mut task = JoinSet::new();
-    task.spawn(run(serve).in_current_span());
+    task.spawn(run.in_current_span());
     match task.join_next().await {
         Some(Ok(ended)) => ended,
         Some(Err(failed)) if failed.is_panic() => resume_unwind(failed.into_panic()),
@@ -55,7 +48,7 @@ where
     }
 }
 
-async fn run<M, S, B>(serve: Serve<M>) -> io::Result<()>
+pub(super) async fn run<M, S, B>(serve: Serve<M>) -> io::Result<()>
 where
     M: Fn(&Connection) -> S + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
