@@ -3,9 +3,11 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[cfg(unix)]
 use super::read::read;
+use crate::error::LoadError;
 
 /// The mode and the owner of what may not be read, and the user and the groups of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,11 +35,16 @@ pub struct ProcessIds {
     pub groups: Vec<u32>,
 }
 
-/// What is to be told beside an error about a path.
-pub(super) fn of_denied(path: &Path, error: &io::Error) -> Option<Box<FileAccess>> {
+/// The error of a path that is there and cannot be read.
+pub(super) fn unreadable(path: &Path, error: io::Error) -> LoadError {
     // Of that file we would ask that file.
     let denied = error.kind() == io::ErrorKind::PermissionDenied && path != Path::new(STATUS);
-    denied.then(|| FileAccess::of(path))?.map(Box::new)
+    let access = denied.then(|| FileAccess::of(path)).flatten();
+    LoadError::FileUnreadable {
+        path: path.to_path_buf(),
+        access: access.map(Box::new),
+        source: Arc::new(error),
+    }
 }
 
 impl FileAccess {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::access;
+use super::access::unreadable;
 use super::links::{self, End};
 use crate::error::LoadError;
 
@@ -216,14 +216,6 @@ fn too_large(path: &Path, size: u64, limit: u64) -> LoadError {
         path: path.to_path_buf(),
         size,
         limit,
-    }
-}
-
-fn unreadable(path: &Path, error: io::Error) -> LoadError {
-    LoadError::FileUnreadable {
-        path: path.to_path_buf(),
-        access: access::of_denied(path, &error),
-        source: Arc::new(error),
     }
 }
 

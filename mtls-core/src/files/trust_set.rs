@@ -3,9 +3,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::access;
+use super::access::unreadable;
 use super::layout::CredentialFiles;
 use super::read::{FileContent, MAX_FILE_SIZE, read_up_to};
 use super::trust_files::{FederatedSource, is_revocation_list, named_domain};
@@ -173,16 +172,11 @@ fn list(dir: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, Load
 }
 
 fn not_listed(dir: &Path, error: io::Error) -> LoadError {
-    let path = dir.to_path_buf();
     if error.kind() == io::ErrorKind::NotFound {
-        let target = None;
+        let (path, target) = (dir.to_path_buf(), None);
         return LoadError::FileMissing { path, target };
     }
-    LoadError::FileUnreadable {
-        access: access::of_denied(dir, &error),
-        source: Arc::new(error),
-        path,
-    }
+    unreadable(dir, error)
 }
 
 fn one(path: &Path, limit: u64, left: &mut u64) -> Found {

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::{fs, io};
 
 use super::preset::{self, Bundle, PRESETS, Preset};
 use super::{Chosen, CredentialFiles, Layout};
 use crate::error::LoadError;
-use crate::files::access;
+use crate::files::access::unreadable;
 use crate::files::pem;
 use crate::files::read::read;
 use crate::identity::certificate::{Certificate, UriName, printable};
@@ -206,14 +205,6 @@ fn bounded(mut names: Vec<String>) -> String {
         (0, _) => "nothing".to_owned(),
         (_, 0) => names.join(", "),
         _ => format!("{} and {more} more", names.join(", ")),
-    }
-}
-
-fn unreadable(path: &Path, error: io::Error) -> LoadError {
-    LoadError::FileUnreadable {
-        path: path.to_path_buf(),
-        access: access::of_denied(path, &error),
-        source: Arc::new(error),
     }
 }
 
