@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use x509_parser::asn1_rs::Oid;
-use x509_parser::certificate::{X509Certificate, X509CertificateParser};
+use x509_parser::certificate::{BasicExtension, X509Certificate, X509CertificateParser};
 use x509_parser::error::X509Error;
 use x509_parser::extensions::{
     self, BasicConstraints, GeneralName, KeyIdentifier, SubjectAlternativeName,
@@ -90,17 +90,20 @@ impl Certificate {
         if !rest.is_empty() {
             return Err(format!("{} bytes after its end", rest.len()));
         }
-        let constraints = extension::<BasicConstraints>(&cert, &OID_X509_EXT_BASIC_CONSTRAINTS)
-            .map_err(in_extension("basicConstraints"))?;
-        let key_usage = extension::<extensions::KeyUsage>(&cert, &OID_X509_EXT_KEY_USAGE)
-            .map_err(in_extension("keyUsage"))?;
-        let purposes =
-            extension::<extensions::ExtendedKeyUsage<'_>>(&cert, &OID_X509_EXT_EXTENDED_KEY_USAGE)
-                .map_err(in_extension("extendedKeyUsage"))?;
-        let names = extension::<SubjectAlternativeName<'_>>(&cert, &OID_X509_EXT_SUBJECT_ALT_NAME)
-            .map_err(in_extension("subjectAltName"))?;
+        let constraints: Option<BasicExtension<BasicConstraints>> =
+            extension(&cert, &OID_X509_EXT_BASIC_CONSTRAINTS, "basicConstraints")?;
+        let key_usage: Option<BasicExtension<extensions::KeyUsage>> =
+            extension(&cert, &OID_X509_EXT_KEY_USAGE, "keyUsage")?;
+        let purposes: Option<BasicExtension<extensions::ExtendedKeyUsage<'_>>> =
+            extension(&cert, &OID_X509_EXT_EXTENDED_KEY_USAGE, "extendedKeyUsage")?;
+        let names: Option<BasicExtension<SubjectAlternativeName<'_>>> =
+            extension(&cert, &OID_X509_EXT_SUBJECT_ALT_NAME, "subjectAltName")?;
         // A hint, which may be as broken as it likes.
-        let key_id = extension::<KeyIdentifier<'_>>(&cert, &OID_X509_EXT_SUBJECT_KEY_IDENTIFIER);
+        let key_id: Result<Option<BasicExtension<KeyIdentifier<'_>>>, _> = extension(
+            &cert,
+            &OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
+            "subjectKeyIdentifier",
+        );
         Ok(Self {
             subject: Name::of_der(cert.subject().as_raw()),
             issuer: Name::of_der(cert.issuer().as_raw()),
@@ -381,32 +384,21 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// An extension of a certificate.
-struct Extension<T> {
-    critical: bool,
-    value: T,
-}
-
 /// The one extension of this kind, if there is one. It is an error if it is there twice (RFC 5280 §4.2) or does not decode to its
 /// last byte: whoever reads the first of two, or only the beginning, would see another certificate than somebody else.
 fn extension<'a, T: FromDer<'a, X509Error>>(
     cert: &X509Certificate<'a>,
     oid: &Oid<'_>,
-) -> Result<Option<Extension<T>>, X509Error> {
-    let Some(found) = cert.get_extension_unique(oid)? else {
+    name: &'static str,
+) -> Result<Option<BasicExtension<T>>, String> {
+    let broken = |error: X509Error| format!("extension {name}: {error}");
+    let Some(found) = cert.get_extension_unique(oid).map_err(broken)? else {
         return Ok(None);
     };
     match T::from_der(found.value) {
-        Ok(([], value)) => Ok(Some(Extension {
-            critical: found.critical,
-            value,
-        })),
-        Ok(_) | Err(_) => Err(X509Error::InvalidExtensions),
+        Ok(([], value)) => Ok(Some(BasicExtension::new(found.critical, value))),
+        Ok(_) | Err(_) => Err(broken(X509Error::InvalidExtensions)),
     }
-}
-
-fn in_extension(name: &'static str) -> impl Fn(X509Error) -> String {
-    move |error| format!("extension {name}: {error}")
 }
 
 /// A number without leading zero bytes: an encoder that writes one too many means the same number.
