@@ -7,7 +7,7 @@
 //! What keeps it from being anybody's lever:
 //!
 //! * only successes enter, so that strangers leave nothing behind;
-//! * the map's hash is keyed, and chains are compared in full, byte by byte;
+//! * the hash is keyed, and chains are compared in full, byte by byte;
 //! * it holds a stated number of chains of a stated size, and at most four of one leaf, so that a valid peer that appends
 //!   junk displaces nobody but itself;
 //! * what a live connection rests on is not displaced;
@@ -133,13 +133,19 @@ pub(crate) enum CacheUse {
 pub(crate) struct VerifiedPeers {
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
-    /// By what they verify. No more than there are threads that verify.
+    /// By what they verify. No more than there are threads that verify: one that panics ends its flight too.
     flights: Mutex<Vec<(u64, Arc<Flight>)>>,
     verifications: AtomicU64,
 }
 
 /// A verification that is under way.
 type Flight = OnceLock<Result<Arc<VerifiedPeer>, ChainError>>;
+
+/// Whoever waits for a flight; it has ended when the first of them leaves.
+struct Boarded<'a> {
+    flight: Arc<Flight>,
+    flights: &'a Mutex<Vec<(u64, Arc<Flight>)>>,
+}
 
 #[derive(Debug, Default)]
 struct Shard {
@@ -189,8 +195,8 @@ impl VerifiedPeers {
             return Ok(known);
         }
         let key = self.hash(leaf, issuers, role);
-        let flight = self.board(key);
-        let landed = flight.get_or_init(|| {
+        let boarded = self.board(key);
+        let landed = boarded.flight.get_or_init(|| {
             // Whoever came between the look above and this flight may have verified it.
             if let Some(known) = self.get(leaf, chain, role, now) {
                 return Ok(known);
@@ -199,7 +205,6 @@ impl VerifiedPeers {
             self.insert(leaf, &peer);
             Ok(peer)
         });
-        self.land(&flight);
         match landed {
             // Neither can be made to happen: the hash is keyed, and nobody waits for a flight for a second. What would
             // come of it is a verification of one's own.
@@ -209,19 +214,16 @@ impl VerifiedPeers {
     }
 
     /// The flight of this key, which begins with whoever comes first.
-    fn board(&self, key: u64) -> Arc<Flight> {
-        let mut flights = lock(&self.flights);
-        if let Some((_, flight)) = flights.iter().find(|(of, _)| *of == key) {
-            return Arc::clone(flight);
+    fn board(&self, key: u64) -> Boarded<'_> {
+        let flights = &self.flights;
+        let mut all = lock(flights);
+        if let Some((_, flight)) = all.iter().find(|(of, _)| *of == key) {
+            let flight = Arc::clone(flight);
+            return Boarded { flight, flights };
         }
         let flight = Arc::default();
-        flights.push((key, Arc::clone(&flight)));
-        flight
-    }
-
-    /// A later flight of the same key is not this one's to end.
-    fn land(&self, flight: &Arc<Flight>) {
-        lock(&self.flights).retain(|(_, other)| !Arc::ptr_eq(other, flight));
+        all.push((key, Arc::clone(&flight)));
+        Boarded { flight, flights }
     }
 
     /// Of a chain and a role, by the hash of its leaf.
@@ -300,6 +302,13 @@ impl VerifiedPeers {
     fn shard(&self, leaf: u64) -> Option<&Mutex<Shard>> {
         let index = usize::try_from(leaf >> 32).ok()? % SHARDS;
         self.shards.get(index)
+    }
+}
+
+impl Drop for Boarded<'_> {
+    /// A later flight of the same key is not this one's to end.
+    fn drop(&mut self) {
+        lock(self.flights).retain(|(_, other)| !Arc::ptr_eq(other, &self.flight));
     }
 }
 

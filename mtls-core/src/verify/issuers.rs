@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 use crate::identity::certificate::Certificate;
 
 /// The intermediates of one trust, by their exact bytes. In order: two that differ do so in their serial numbers, near the
-/// beginning, and to hash one takes longer than to find it.
+/// beginning, where a hash reads all of one.
 #[derive(Debug, Default)]
 pub(crate) struct Issuers(Mutex<BTreeMap<Vec<u8>, Arc<Certificate>>>);
 

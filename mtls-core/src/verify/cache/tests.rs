@@ -273,6 +273,7 @@ fn a_verification_that_panics_keeps_nobody_waiting() {
     let come = || peers.get_or(&web, Role::Client, NOW, verify).map(drop);
     let panicked = thread::scope(|scope| scope.spawn(come).join().is_err());
     assert!(panicked);
+    assert!(lock(&peers.flights).is_empty());
     assert!(get(&peers, &web, Role::Client).1);
     assert!(lock(&peers.flights).is_empty());
 }
