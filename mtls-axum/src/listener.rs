@@ -33,7 +33,8 @@ use crate::serve::WithAddr;
 /// ```no_run
 /// # async fn run(tls: mtls_core::ServerTls, app: axum::Router) -> std::io::Result<()> {
 /// let listener = tokio::net::TcpListener::bind("0.0.0.0:8443").await?;
-/// axum::serve(mtls_axum::Listener::new(listener, tls), mtls_axum::make_service(app)).await
+/// let serving = axum::serve(mtls_axum::Listener::new(listener, tls), mtls_axum::make_service(app));
+/// tokio::spawn(serving.into_future()).await?
 /// # }
 /// ```
 ///
@@ -43,7 +44,7 @@ use crate::serve::WithAddr;
 /// - the time that the head of an HTTP/1.1 request may take, after its first byte;
 /// - GOAWAY to one client alone: an HTTP/2 connection whose client is lost, or whose certificate expires, is cut;
 /// - the greatest age of a connection, limits on connections, the settings of HTTP/2;
-/// - a task of its own: awaited in `main`, it hands each connection from thread to thread. `tokio::spawn` it.
+/// - a task of its own: awaited in `main`, it hands each connection from thread to thread. So it is spawned above.
 #[derive(Debug)]
 pub struct Listener {
     listener: MtlsListener,

@@ -41,10 +41,10 @@ async fn serve(mut arguments: Arguments) -> Result<(), Box<dyn Error>> {
     };
     let listener = Listener::new(socket, tls);
     examples::listening(format_args!("https://{}", listener.local_addr()?))?;
-    axum::serve(listener, make_service(app))
-        .with_graceful_shutdown(async { tokio::signal::ctrl_c().await.unwrap_or(()) })
-        .await?;
-    Ok(())
+    let serving = axum::serve(listener, make_service(app))
+        .with_graceful_shutdown(async { tokio::signal::ctrl_c().await.unwrap_or(()) });
+    // In a task: from `main` each connection would be handed from thread to thread.
+    Ok(tokio::spawn(serving.into_future()).await??)
 }
 
 async fn whoami(Peer(peer): Peer, ConnectInfo(from): ConnectInfo<SocketAddr>) -> String {
