@@ -59,9 +59,8 @@ pub(super) struct Standing {
 struct Held {
     /// The generation of the trust that the peer was last verified under.
     trust: u64,
-    peer: Arc<VerifiedPeer>,
-    /// Keeps the peer in its trust's memory for as long as the connection lives.
-    _live: LivePeer,
+    /// Kept in its trust's memory for as long as the connection lives.
+    peer: LivePeer,
     /// In a box: there is one per connection, and hardly ever an error.
     answer: Result<(), Box<HandshakeError>>,
 }
@@ -87,8 +86,7 @@ impl Standing {
             refused: AtomicBool::new(false),
             held: Mutex::new(Held {
                 trust: snapshot.trust_generation,
-                _live: peer.hold(),
-                peer,
+                peer: LivePeer::new(peer),
                 answer: Ok(()),
             }),
             measure,
@@ -191,22 +189,21 @@ impl Standing {
         let mut held = self.held();
         // Behind the lock, so that no older answer comes after a newer one.
         let snapshot = self.current.load();
-        let judged = self.judge(&snapshot, &held.peer, now);
+        let judged = self.judge(&snapshot, held.peer.peer(), now);
         held.answer = match judged {
             Ok(peer) => {
                 let (before, now) = (held.trust, snapshot.trust_generation);
                 self.current.tally().moved(self.measure.ours(), before, now);
                 held.trust = now;
-                if !Arc::ptr_eq(&peer, &held.peer) {
-                    held._live = peer.hold();
-                    held.peer = peer;
+                if !Arc::ptr_eq(&peer, held.peer.peer()) {
+                    held.peer = LivePeer::new(peer);
                 }
                 Ok(())
             }
             Err(lost) => Err(Box::new(lost)),
         };
         // What the answer was given for comes last: who reads that it is known reads the answer too.
-        let deadline = held.peer.deadline().as_unix();
+        let deadline = held.peer.peer().deadline().as_unix();
         self.deadline.store(deadline, Ordering::Release);
         // Otherwise one request more of a peer that was just refused would pass.
         self.refused.store(held.answer.is_err(), Ordering::Release);

@@ -14,7 +14,7 @@
 //! * one verification of a chain is under way at a time, and all who wait for it share what came of it.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustls_pki_types::CertificateDer;
@@ -29,10 +29,10 @@ pub(crate) struct VerifiedPeer {
     role: Role,
     /// The last moment at which what revocation lists said of it stands.
     until: Timestamp,
-    /// Counts the connections that rest on it.
-    live: Arc<()>,
-    /// When it did not verify again, and why.
-    lost: Mutex<Option<(Occasion, ChainError)>>,
+    /// How many connections rest on it.
+    live: AtomicUsize,
+    /// When it did not verify again, and why. In a box: there are two thousand peers, and hardly ever an error.
+    lost: Mutex<Option<Box<(Occasion, ChainError)>>>,
 }
 
 /// What a no depends on: the generation, and whether the path's time was over. A path whose list was late has yet to
@@ -43,9 +43,9 @@ struct Occasion {
     is_over: bool,
 }
 
-/// As long as somebody holds one, its peer is not displaced.
-#[derive(Debug, Clone)]
-pub(crate) struct LivePeer(#[expect(dead_code, reason = "held, and counted by its peer")] Arc<()>);
+/// The peer of a live connection: as long as somebody holds one, it is not displaced.
+#[derive(Debug)]
+pub(crate) struct LivePeer(Arc<VerifiedPeer>);
 
 impl VerifiedPeer {
     pub(crate) fn new(identity: PeerIdentity, role: Role, until: Timestamp) -> Self {
@@ -53,7 +53,7 @@ impl VerifiedPeer {
             identity,
             role,
             until,
-            live: Arc::new(()),
+            live: AtomicUsize::new(0),
             lost: Mutex::default(),
         }
     }
@@ -83,11 +83,6 @@ impl VerifiedPeer {
         self.identity.window().contains(now) && now <= self.until
     }
 
-    /// Marks it as the peer of a live connection.
-    pub(crate) fn hold(&self) -> LivePeer {
-        LivePeer(Arc::clone(&self.live))
-    }
-
     /// What `verify` says of it under a later snapshot. A yes is what the new trust remembers; a no is remembered here, for
     /// all who rest on it: the thousands of connections of a peer whose CA was removed ask one after the other.
     pub(crate) fn again(
@@ -101,23 +96,41 @@ impl VerifiedPeer {
             is_over: self.deadline() < now,
         };
         let mut lost = lock(&self.lost);
-        match &*lost {
-            Some((of, error)) if *of == occasion => return Err(error.clone()),
-            Some(_) | None => {}
+        if let Some((of, error)) = lost.as_deref()
+            && *of == occasion
+        {
+            return Err(error.clone());
         }
         let verified = verify();
         if let Err(error) = &verified {
-            *lost = Some((occasion, error.clone()));
+            *lost = Some(Box::new((occasion, error.clone())));
         }
         verified
     }
 
     fn is_live(&self) -> bool {
-        Arc::strong_count(&self.live) > 1
+        self.live.load(Ordering::Relaxed) > 0
     }
 
     fn is_for(&self, chain: &[CertificateDer<'_>], role: Role) -> bool {
         self.role == role && self.identity.chain() == chain
+    }
+}
+
+impl LivePeer {
+    pub(crate) fn new(peer: Arc<VerifiedPeer>) -> Self {
+        peer.live.fetch_add(1, Ordering::Relaxed);
+        Self(peer)
+    }
+
+    pub(crate) fn peer(&self) -> &Arc<VerifiedPeer> {
+        &self.0
+    }
+}
+
+impl Drop for LivePeer {
+    fn drop(&mut self) {
+        self.0.live.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

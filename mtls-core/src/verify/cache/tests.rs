@@ -102,7 +102,7 @@ fn a_peer_that_appends_junk_takes_four_places_and_no_one_elses() {
         get(&peers, other, Role::Client);
     }
     let plain = chain("mallory", &[]);
-    let resting = get(&peers, &plain, Role::Client).0.hold();
+    let resting = LivePeer::new(get(&peers, &plain, Role::Client).0);
     for junk in 0..10_000 {
         let chain = chain("mallory", &[&format!("junk {junk}")]);
         assert!(get(&peers, &chain, Role::Client).1);
@@ -128,7 +128,7 @@ fn a_leaf_whose_four_chains_are_all_in_use_is_verified_each_time_in_a_fifth() {
     let variants: Vec<_> = (0..5).map(|n| chain("web", &[&format!("{n}")])).collect();
     let _live: Vec<_> = variants[..4]
         .iter()
-        .map(|chain| get(&peers, chain, Role::Client).0.hold())
+        .map(|chain| LivePeer::new(get(&peers, chain, Role::Client).0))
         .collect();
     assert!(get(&peers, &variants[4], Role::Client).1);
     assert!(get(&peers, &variants[4], Role::Client).1);
@@ -140,7 +140,7 @@ fn it_holds_a_stated_number_the_longest_unused_go_first_and_the_live_stay() {
     let peers = VerifiedPeers::new();
     let name = |n: usize| chain(&format!("peer {n}"), &[]);
     let live: Vec<_> = (0..100)
-        .map(|n| get(&peers, &name(n), Role::Client).0.hold())
+        .map(|n| LivePeer::new(get(&peers, &name(n), Role::Client).0))
         .collect();
     for n in 100..20_000 {
         get(&peers, &name(n), Role::Client);
@@ -160,7 +160,7 @@ fn a_thousand_live_peers_find_room_however_their_hashes_fall() {
     let peers = VerifiedPeers::new();
     let name = |n: usize| chain(&format!("peer {n}"), &[]);
     let live: Vec<_> = (0..1000)
-        .map(|n| get(&peers, &name(n), Role::Client).0.hold())
+        .map(|n| LivePeer::new(get(&peers, &name(n), Role::Client).0))
         .collect();
     assert!((0..1000).all(|n| is_known(&peers, &name(n))));
     assert_eq!(peers.live().len(), live.len());
@@ -172,7 +172,7 @@ fn where_everybody_is_live_a_newcomer_is_let_in_and_not_remembered() {
     let mut live = Vec::new();
     for n in 0..4000 {
         let chain = chain(&format!("peer {n}"), &[]);
-        live.push(get(&peers, &chain, Role::Client).0.hold());
+        live.push(LivePeer::new(get(&peers, &chain, Role::Client).0));
     }
     assert_eq!(len(&peers), SHARDS * PER_SHARD);
     let newcomer = chain("newcomer", &[]);
