@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
-use x509_parser::asn1_rs::Oid;
+use x509_parser::asn1_rs::{Oid, oid};
 use x509_parser::certificate::{BasicExtension, X509Certificate, X509CertificateParser};
 use x509_parser::error::X509Error;
 use x509_parser::extensions::{
@@ -94,7 +94,7 @@ impl Certificate {
             extension(&cert, &OID_X509_EXT_BASIC_CONSTRAINTS, "basicConstraints")?;
         let key_usage: Option<BasicExtension<extensions::KeyUsage>> =
             extension(&cert, &OID_X509_EXT_KEY_USAGE, "keyUsage")?;
-        let purposes: Option<BasicExtension<extensions::ExtendedKeyUsage<'_>>> =
+        let purposes: Option<BasicExtension<Vec<Oid<'_>>>> =
             extension(&cert, &OID_X509_EXT_EXTENDED_KEY_USAGE, "extendedKeyUsage")?;
         let names: Option<BasicExtension<SubjectAlternativeName<'_>>> =
             extension(&cert, &OID_X509_EXT_SUBJECT_ALT_NAME, "subjectAltName")?;
@@ -120,10 +120,7 @@ impl Certificate {
             }),
             is_ca: constraints.as_ref().is_some_and(|c| c.value.ca),
             path_len: constraints.and_then(|c| c.value.path_len_constraint),
-            extended_key_usage: purposes.map(|purposes| ExtendedKeyUsage {
-                server_auth: purposes.value.server_auth || purposes.value.any,
-                client_auth: purposes.value.client_auth || purposes.value.any,
-            }),
+            extended_key_usage: purposes.map(|purposes| ExtendedKeyUsage::of(&purposes.value)),
             key_usage: key_usage.map(|usage| KeyUsage {
                 is_critical: usage.critical,
                 digital_signature: usage.value.digital_signature(),
@@ -190,6 +187,18 @@ impl Certificate {
     }
 }
 
+impl ExtendedKeyUsage {
+    /// Of its key purposes (RFC 5280 §4.2.1.12).
+    fn of(purposes: &[Oid<'_>]) -> Self {
+        let has = |wanted: &[u8]| purposes.iter().any(|oid| oid.as_bytes() == wanted);
+        let any = has(&oid!(raw 2.5.29.37.0));
+        Self {
+            server_auth: any || has(&oid!(raw 1.3.6.1.5.5.7.3.1)),
+            client_auth: any || has(&oid!(raw 1.3.6.1.5.5.7.3.2)),
+        }
+    }
+}
+
 impl SubjectAltNames {
     pub(crate) const NONE: Self = Self {
         uris: Vec::new(),
@@ -251,17 +260,23 @@ impl fmt::Display for UriName {
 /// nobody ever does.
 #[derive(Clone, Default)]
 pub(crate) struct Name {
-    der: Vec<u8>,
-    text: OnceLock<String>,
-    common_name: OnceLock<Option<String>>,
+    der: Box<[u8]>,
+    shown: OnceLock<Box<ShownName>>,
+}
+
+/// A name for display: control characters are escaped.
+#[derive(Clone, Default)]
+struct ShownName {
+    text: String,
+    /// The first one in it.
+    common_name: Option<String>,
 }
 
 impl Name {
     pub(crate) fn of_der(der: &[u8]) -> Self {
         Self {
-            der: der.to_vec(),
-            text: OnceLock::new(),
-            common_name: OnceLock::new(),
+            der: der.into(),
+            shown: OnceLock::new(),
         }
     }
 
@@ -269,25 +284,31 @@ impl Name {
         &self.der
     }
 
-    /// For display; control characters are escaped.
+    /// For display.
     pub(crate) fn text(&self) -> &str {
-        let read = || self.again().map(|name| printable(&name.to_string()));
-        self.text.get_or_init(|| read().unwrap_or_default())
+        &self.shown().text
     }
 
-    /// The first one in it, for display; control characters are escaped.
+    /// The first one in it, for display.
     pub(crate) fn common_name(&self) -> Option<&str> {
-        let read = || {
-            let name = self.again()?;
-            let first = name.iter_common_name().next()?;
-            first.as_str().ok().map(printable)
-        };
-        self.common_name.get_or_init(read).as_deref()
+        self.shown().common_name.as_deref()
     }
 
     /// What was read once is read again.
-    fn again(&self) -> Option<X509Name<'_>> {
-        X509Name::from_der(&self.der).ok().map(|(_, name)| name)
+    fn shown(&self) -> &ShownName {
+        let read = || ShownName::read(&self.der).unwrap_or_default().into();
+        self.shown.get_or_init(read)
+    }
+}
+
+impl ShownName {
+    fn read(der: &[u8]) -> Option<Self> {
+        let (_, name) = X509Name::from_der(der).ok()?;
+        let first = name.iter_common_name().next();
+        Some(Self {
+            text: printable(&name.to_string()),
+            common_name: first.and_then(|name| name.as_str().ok().map(printable)),
+        })
     }
 }
 
@@ -315,14 +336,14 @@ impl fmt::Debug for Name {
 /// A serial number. The text is made when somebody asks.
 #[derive(Clone, Default)]
 pub(crate) struct Serial {
-    magnitude: Vec<u8>,
-    text: OnceLock<String>,
+    magnitude: Box<[u8]>,
+    text: OnceLock<Box<str>>,
 }
 
 impl Serial {
     fn of(raw: &[u8]) -> Self {
         Self {
-            magnitude: magnitude(raw).to_vec(),
+            magnitude: magnitude(raw).into(),
             text: OnceLock::new(),
         }
     }
@@ -337,7 +358,7 @@ impl Serial {
     pub(crate) fn text(&self) -> &str {
         self.text.get_or_init(|| match self.bytes() {
             [] => "00".into(),
-            bytes => hex(bytes),
+            bytes => hex(bytes).into(),
         })
     }
 }
@@ -386,7 +407,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// The one extension of this kind, if there is one. It is an error if it is there twice (RFC 5280 §4.2) or does not decode to its
 /// last byte: whoever reads the first of two, or only the beginning, would see another certificate than somebody else.
-fn extension<'a, T: FromDer<'a, X509Error>>(
+fn extension<'a, T: FromDer<'a, E>, E>(
     cert: &X509Certificate<'a>,
     oid: &Oid<'_>,
     name: &'static str,

@@ -22,8 +22,8 @@ pub struct PeerIdentity(Arc<Inner>);
 
 struct Inner {
     verified: Verified,
-    kubernetes: Option<KubernetesServiceAccount>,
-    /// Made when somebody asks.
+    /// Both are made when somebody asks.
+    kubernetes: OnceLock<Option<Box<KubernetesServiceAccount>>>,
     sha256: OnceLock<[u8; 32]>,
 }
 
@@ -54,20 +54,9 @@ impl PeerIdentity {
     /// INVARIANT: called by `Trust` alone, when the path is verified and the SPIFFE ID is what the leaf profile made of
     /// this very leaf.
     pub(crate) fn verified(verified: Verified) -> Self {
-        let kubernetes = match &verified.spiffe_id {
-            Some(id) => KubernetesServiceAccount::from_spiffe_id(id),
-            None if !verified.names_count => None,
-            // Several accounts on one certificate: which comes first is the issuer's whim.
-            None => {
-                let dns = verified.leaf.names.dns.iter();
-                let mut accounts =
-                    dns.filter_map(|n| KubernetesServiceAccount::from_linkerd_name(n));
-                accounts.next().filter(|_| accounts.next().is_none())
-            }
-        };
         Self(Arc::new(Inner {
             verified,
-            kubernetes,
+            kubernetes: OnceLock::new(),
             sha256: OnceLock::new(),
         }))
     }
@@ -127,7 +116,18 @@ impl PeerIdentity {
     /// The Kubernetes service account that the identity stands for, in Istio's or Linkerd's form.
     #[must_use]
     pub fn kubernetes(&self) -> Option<&KubernetesServiceAccount> {
-        self.0.kubernetes.as_ref()
+        let read = || self.read_kubernetes().map(Box::new);
+        self.0.kubernetes.get_or_init(read).as_deref()
+    }
+
+    fn read_kubernetes(&self) -> Option<KubernetesServiceAccount> {
+        if let Some(id) = self.spiffe_id() {
+            return KubernetesServiceAccount::from_spiffe_id(id);
+        }
+        let names = self.dns_names().iter();
+        let mut accounts = names.filter_map(|n| KubernetesServiceAccount::from_linkerd_name(n));
+        // Several accounts on one certificate: which comes first is the issuer's whim.
+        accounts.next().filter(|_| accounts.next().is_none())
     }
 
     /// The subject's common name, for display: it identifies nobody (RFC 9525 §2). Of a peer whose names do not

@@ -3,6 +3,7 @@
 //! No URL parser comes near an identity: one that lowers case, resolves `..`, drops an empty fragment or decodes `%2e`
 //! turns a name that nobody issued into one that somebody trusts. A text is a SPIFFE ID as it stands, or it is refused.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -157,6 +158,13 @@ impl TryFrom<&str> for TrustDomain {
 
     fn try_from(text: &str) -> Result<Self, SpiffeIdError> {
         text.parse()
+    }
+}
+
+/// So that a map of trust domains can be asked by a name.
+impl Borrow<str> for TrustDomain {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 

@@ -141,7 +141,9 @@ impl Index {
             );
             walk(&self.patterns, spiffe_segments(id), found);
         }
-        if let Some(account) = peer.kubernetes() {
+        if !self.accounts.is_empty()
+            && let Some(account) = peer.kubernetes()
+        {
             walk(&self.accounts, account_segments(account), found);
         }
         if !self.dns.is_empty() {

@@ -32,14 +32,14 @@ struct Counted {
 
 impl AliasUses {
     /// A handshake with this peer is done. For a peer that came by its own name that is one look at it.
-    pub(crate) fn note(&self, peer: &PeerIdentity, now: Timestamp) {
+    pub(crate) fn note(&self, peer: &PeerIdentity, now: impl FnOnce() -> Timestamp) {
         let Some(id) = peer.alias_id() else {
             return;
         };
         let mut uses = self.lock();
         let counted = uses.entry(id.trust_domain()).or_default();
         counted.connections = counted.connections.saturating_add(1);
-        counted.last_seen = Some(now);
+        counted.last_seen = Some(now());
         if counted.peers.len() < MAX_PEERS {
             counted.peers.insert(id.clone());
         }

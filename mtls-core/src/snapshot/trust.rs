@@ -291,16 +291,16 @@ impl Trust {
     /// The bundle that an ID is verified with; and what the ID is in the local trust domain, if it came by an alias.
     fn bundle_for(&self, id: &SpiffeId) -> Result<(&TrustBundle, Option<SpiffeId>), ChainFault> {
         let parts = &self.parts;
-        let domain = id.trust_domain();
+        let domain = id.trust_domain_str();
         let local = parts.local.trust_domain();
-        if local == Some(&domain) {
+        if local.is_some_and(|local| id.is_member_of(local)) {
             return Ok((&parts.local, None));
         }
-        if let Some(bundle) = parts.federated.get(&domain) {
+        if let Some(bundle) = parts.federated.get(domain) {
             return Ok((bundle, None));
         }
         match local {
-            Some(local) if parts.aliases.contains(&domain) => {
+            Some(local) if parts.aliases.contains(domain) => {
                 let ours = SpiffeId::new(local, id.path());
                 let ours = ours.map_err(|source| ChainFault::InvalidSpiffeId {
                     uri: id.to_string(),
@@ -309,7 +309,7 @@ impl Trust {
                 Ok((&parts.local, Some(ours)))
             }
             Some(_) | None => Err(ChainFault::WrongTrustDomain {
-                found: domain,
+                found: id.trust_domain(),
                 expected: local
                     .into_iter()
                     .chain(parts.federated.keys())

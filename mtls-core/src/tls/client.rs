@@ -207,7 +207,7 @@ impl ClientHandshake {
         }));
         measure.judge(&peer)?;
         let identity = peer.identity().clone();
-        self.verifier.current.aliases().note(&identity, now);
+        self.verifier.current.aliases().note(&identity, || now);
         let standing = Standing::new(
             Arc::clone(&self.verifier.current),
             &self.verifier.snapshot,

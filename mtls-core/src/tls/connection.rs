@@ -26,6 +26,7 @@ use super::sessions::{Session, Sessions};
 use super::standing::{Measure, Standing};
 use crate::audit::{Audit, ConnectionFacts, JudgedUnder};
 use crate::clock;
+use crate::identity::Timestamp;
 use crate::snapshot::{Current, Snapshot};
 use crate::verify::chain::in_one;
 use crate::verify::{CacheUse, Role, VerifiedPeer, VerifiedPeers};
@@ -183,7 +184,7 @@ impl ServerHandshake {
         connection
             .current
             .aliases()
-            .note(&identity, clock::now().into());
+            .note(&identity, Timestamp::now);
         let standing = Standing::new(
             Arc::clone(&connection.current),
             &connection.snapshot,
