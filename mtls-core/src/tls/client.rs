@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::client::danger::ServerCertVerifier;
-use rustls::{ClientConfig, ClientConnection, HandshakeKind};
+use rustls::{ClientConfig, ClientConnection, ConfigBuilder, HandshakeKind, WantsVerifier};
 use rustls_pki_types::{ServerName, UnixTime};
 
 use super::error::{ConfigError, HandshakeError};
@@ -60,7 +60,7 @@ pub(super) struct Inner {
     source: CredentialSource,
     pub(super) expected: Expected,
     pub(super) alpn: Vec<Vec<u8>>,
-    pub(super) versions: TlsVersions,
+    pub(super) configs: ConfigBuilder<ClientConfig, WantsVerifier>,
     resumption: Resumption,
     /// One config per snapshot: two of the same would not resume each other's sessions.
     current: Mutex<Option<ClientHandshake>>,
@@ -92,7 +92,7 @@ impl ClientTls {
             source: self.0.source.clone(),
             expected: self.0.expected.clone(),
             alpn: protocols.into_iter().map(Into::into).collect(),
-            versions: self.0.versions,
+            configs: self.0.configs.clone(),
             resumption: self.0.resumption,
             current: Mutex::new(None),
         }))
@@ -132,16 +132,10 @@ impl ClientHandshake {
     fn new(snapshot: Arc<Snapshot>, inner: &Inner) -> Self {
         let current = Arc::clone(inner.source.cell());
         let verifier = Arc::new(Verifier::new(current, snapshot, inner.expected.clone()));
-        let builder = ClientConfig::builder_with_provider(Arc::clone(verifier.snapshot.provider()));
-        #[expect(
-            clippy::expect_used,
-            reason = "`ClientTlsBuilder::build` asked the same provider"
-        )]
-        let builder = builder
-            .with_protocol_versions(inner.versions.enabled())
-            .expect("the provider was checked when the client was built");
         let resolver = Arc::clone(verifier.snapshot.credentials.resolver());
-        let mut config = builder
+        let mut config = inner
+            .configs
+            .clone()
             .dangerous()
             .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>)
             .with_client_cert_resolver(resolver);
@@ -431,13 +425,13 @@ impl ClientTlsBuilder<Expectation> {
     /// As [`build`](Self::build), for whoever begins to dial at `now`.
     pub(crate) fn build_at(self, now: UnixTime) -> Result<ClientTls, ConfigError> {
         let snapshot = self.source.current();
-        self.versions.check(snapshot.provider())?;
+        let configs = self.versions.client(snapshot.provider())?;
         check_role(&snapshot, Role::Client, now)?;
         Ok(ClientTls(Arc::new(Inner {
             source: self.source,
             expected: Expected::new(self.expectation, self.destinations),
             alpn: self.alpn,
-            versions: self.versions,
+            configs,
             resumption: self.resumption,
             current: Mutex::new(None),
         })))

@@ -181,10 +181,7 @@ impl ServerHandshake {
         let connection = &self.connection;
         let measure = Measure::Server(Arc::clone(&connection.settings));
         let identity = peer.identity().clone();
-        connection
-            .current
-            .aliases()
-            .note(&identity, Timestamp::now);
+        connection.current.aliases().note(&identity, Timestamp::now);
         let standing = Standing::new(
             Arc::clone(&connection.current),
             &connection.snapshot,
@@ -248,17 +245,9 @@ impl ServerHandshake {
 impl Connection {
     /// Cheap: everything costly in it was made with the snapshot.
     fn config(self: &Arc<Self>, sessions: Option<Arc<Sessions>>) -> ServerConfig {
-        let provider = Arc::clone(self.snapshot.provider());
-        let builder = ServerConfig::builder_with_provider(provider);
-        #[expect(
-            clippy::expect_used,
-            reason = "`ServerTlsBuilder::build` asked the same provider"
-        )]
-        let builder = builder
-            .with_protocol_versions(self.settings.versions.enabled())
-            .expect("the provider was checked when the server was built");
         let resolver = Arc::clone(self.snapshot.credentials.resolver());
-        let mut config = builder
+        let configs = self.settings.configs.clone();
+        let mut config = configs
             .with_client_cert_verifier(Arc::clone(self) as Arc<dyn ClientCertVerifier>)
             .with_cert_resolver(resolver);
         config.alpn_protocols.clone_from(&self.settings.alpn);

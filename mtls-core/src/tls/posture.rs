@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::{SupportedProtocolVersion, version};
+use rustls::{
+    ClientConfig, ConfigBuilder, ServerConfig, SupportedProtocolVersion, WantsVerifier, version,
+};
 
 use super::error::{ConfigError, TlsFault};
 
@@ -19,21 +21,38 @@ pub enum TlsVersions {
 }
 
 impl TlsVersions {
-    pub(crate) fn enabled(self) -> &'static [&'static SupportedProtocolVersion] {
+    /// What the configs of servers begin with. Made once, so that what rustls finds wrong is found before there is a connection
+    /// to lose.
+    pub(crate) fn server(
+        self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, ConfigError> {
+        ServerConfig::builder_with_provider(Arc::clone(provider))
+            .with_protocol_versions(self.enabled())
+            .map_err(unsuitable)
+    }
+
+    /// The same, of clients.
+    pub(crate) fn client(
+        self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, ConfigError> {
+        ClientConfig::builder_with_provider(Arc::clone(provider))
+            .with_protocol_versions(self.enabled())
+            .map_err(unsuitable)
+    }
+
+    fn enabled(self) -> &'static [&'static SupportedProtocolVersion] {
         match self {
             Self::Tls13 => TLS13,
             Self::Tls12AndTls13 => TLS12_AND_TLS13,
         }
     }
+}
 
-    /// What rustls would find when a config is built, found once, before there is a connection to lose.
-    pub(crate) fn check(self, provider: &Arc<CryptoProvider>) -> Result<(), ConfigError> {
-        rustls::ServerConfig::builder_with_provider(Arc::clone(provider))
-            .with_protocol_versions(self.enabled())
-            .map(drop)
-            .map_err(TlsFault::new)
-            .map_err(|source| ConfigError::ProviderUnsuitable { source })
-    }
+fn unsuitable(error: rustls::Error) -> ConfigError {
+    let source = TlsFault::new(error);
+    ConfigError::ProviderUnsuitable { source }
 }
 
 /// HTTP/2, then HTTP/1.1: what an HTTP server or client of ours speaks.

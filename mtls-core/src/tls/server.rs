@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 use rustls_pki_types::UnixTime;
 
 use super::anonymous::{AnonymousClient, ClientCertificates};
@@ -53,7 +54,7 @@ pub(crate) struct ServerSettings {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) client_certificates: ClientCertificates,
     pub(crate) alpn: Vec<Vec<u8>>,
-    pub(crate) versions: TlsVersions,
+    pub(crate) configs: ConfigBuilder<ServerConfig, WantsVerifier>,
     pub(crate) resumption: Resumption,
     pub(crate) audit: Audit,
 }
@@ -119,7 +120,7 @@ impl ServerTls {
 
     /// The sessions that belong to this generation; none for a handshake that was overtaken by the next one.
     fn sessions(&self, generation: u64) -> Option<Arc<Sessions>> {
-        let known = self.sessions.load();
+        let mut known = self.sessions.load();
         if known.generation < generation {
             let new = SessionsOf::new(generation, self.settings.resumption);
             self.sessions.rcu(|known| {
@@ -129,8 +130,8 @@ impl ServerTls {
                     Arc::clone(known)
                 }
             });
+            known = self.sessions.load();
         }
-        let known = self.sessions.load();
         let is_its_own = known.generation == generation;
         known.sessions.clone().filter(|_| is_its_own)
     }
@@ -272,13 +273,13 @@ impl ServerTlsBuilder<Arc<dyn Authorizer>> {
     /// As [`build`](Self::build), for whoever begins to serve at `now`.
     pub(crate) fn build_at(self, now: UnixTime) -> Result<ServerTls, ConfigError> {
         let snapshot = self.source.current();
-        self.versions.check(snapshot.provider())?;
+        let configs = self.versions.server(snapshot.provider())?;
         check_role(&snapshot, Role::Server, now)?;
         let settings = ServerSettings {
             authorizer: self.authorizer,
             client_certificates: self.client_certificates,
             alpn: self.alpn,
-            versions: self.versions,
+            configs,
             resumption: self.resumption,
             audit: self.audit,
         };

@@ -124,15 +124,6 @@ impl ClientConfigs {
     }
 
     fn config(&self, under: Under) -> Arc<ClientConfig> {
-        let snapshot = under.snapshot();
-        let builder = ClientConfig::builder_with_provider(Arc::clone(snapshot.provider()));
-        #[expect(
-            clippy::expect_used,
-            reason = "`ClientTlsBuilder::build` asked the same provider"
-        )]
-        let builder = builder
-            .with_protocol_versions(self.tls.0.versions.enabled())
-            .expect("the provider was checked when the client was built");
         let resolver: Arc<dyn ResolvesClientCert> = match &under {
             Under::One { snapshot, .. } => Arc::clone(snapshot.credentials.resolver()) as _,
             Under::Whichever(current) => Arc::new(Presents(Arc::clone(current))),
@@ -143,7 +134,8 @@ impl ClientConfigs {
             chains: Chains::default(),
             proven: Arc::clone(&self.proven),
         };
-        let mut config = builder
+        let configs = self.tls.0.configs.clone();
+        let mut config = configs
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_cert_resolver(resolver);

@@ -138,16 +138,7 @@ impl ServerConfigs {
     }
 
     fn config(&self, under: Under) -> Arc<ServerConfig> {
-        let snapshot = under.snapshot();
         let settings = Arc::clone(&self.tls.settings);
-        let builder = ServerConfig::builder_with_provider(Arc::clone(snapshot.provider()));
-        #[expect(
-            clippy::expect_used,
-            reason = "`ServerTlsBuilder::build` asked the same provider"
-        )]
-        let builder = builder
-            .with_protocol_versions(settings.versions.enabled())
-            .expect("the provider was checked when the server was built");
         let (hints, resolver): (_, Arc<dyn ResolvesServerCert>) = match &under {
             Under::One { snapshot, .. } => {
                 let resolver = Arc::clone(snapshot.credentials.resolver());
@@ -155,7 +146,7 @@ impl ServerConfigs {
             }
             Under::Whichever(current) => (Vec::new(), Arc::new(Presents(Arc::clone(current)))),
         };
-        let alpn = settings.alpn.clone();
+        let (configs, alpn) = (settings.configs.clone(), settings.alpn.clone());
         let verifier = Verifier {
             under,
             settings,
@@ -163,7 +154,7 @@ impl ServerConfigs {
             chains: Chains::default(),
             proven: Arc::clone(&self.proven),
         };
-        let mut config = builder
+        let mut config = configs
             .with_client_cert_verifier(Arc::new(verifier))
             .with_cert_resolver(resolver);
         config.alpn_protocols = alpn;

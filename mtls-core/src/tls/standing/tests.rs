@@ -4,12 +4,13 @@ use crate::snapshot::{CredentialSource, TrustMaterial};
 use crate::testing::TestCa;
 use crate::tls::{Resumption, TlsVersions};
 
-fn settings() -> Arc<ServerSettings> {
+fn settings(source: &CredentialSource) -> Arc<ServerSettings> {
+    let configs = TlsVersions::default().server(source.current().provider());
     Arc::new(ServerSettings {
         client_certificates: Default::default(),
         authorizer: Arc::new(Policy::trust_domain("example.org").unwrap()),
         alpn: Vec::new(),
-        versions: TlsVersions::default(),
+        configs: configs.unwrap(),
         resumption: Resumption::default(),
         audit: crate::audit::Audit::default(),
     })
@@ -37,7 +38,7 @@ fn ten_thousand_connections_of_ten_peers_cost_ten_verifications_when_the_trust_c
     let (publisher, source) = CredentialSource::builder()
         .publish(ours.issue("/api").material(), trust(&[&ours, &theirs]))
         .unwrap();
-    let settings = settings();
+    let settings = settings(&source);
     // Five peers of each CA, with a thousand connections each.
     let issued: Vec<_> = (0..10)
         .map(|n| [&ours, &theirs][n % 2].issue(&format!("/peer-{n}")))
@@ -79,7 +80,7 @@ fn ten_thousand_connections_of_ten_peers_cost_ten_verifications_when_the_trust_c
 fn a_deadline_that_passes_is_asked_about_once() {
     let ca = TestCa::new("example.org");
     let source = ca.source(&ca.issue("/api"));
-    let settings = settings();
+    let settings = settings(&source);
     let standing = standing(&source, &settings, &ca.issue("/web"));
     let last = standing.deadline();
     let verifications = || source.current().trust().verifications();
@@ -97,7 +98,7 @@ fn a_deadline_that_passes_is_asked_about_once() {
 fn a_nap_ends_with_the_deadline_and_never_lasts_longer_than_half_a_minute() {
     let ca = TestCa::new("example.org");
     let source = ca.source(&ca.issue("/api"));
-    let standing = standing(&source, &settings(), &ca.issue("/web"));
+    let standing = standing(&source, &settings(&source), &ca.issue("/web"));
     let end = standing.deadline().as_unix();
     for (left, expected) in [(3600, 30), (30, 30), (29, 30), (5, 6), (0, 1), (-5, 1)] {
         let now = Timestamp::from_unix(end - left);
