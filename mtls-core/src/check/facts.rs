@@ -8,7 +8,7 @@ use x509_parser::x509::X509Version;
 
 use rustls_pki_types::CertificateDer;
 
-use crate::identity::certificate::{Certificate, printable};
+use crate::identity::certificate::{Certificate, ID_CE, printable};
 
 /// A certificate of a chain or a bundle, and where in its file it stands.
 #[derive(Debug)]
@@ -156,8 +156,6 @@ fn constrains_uris(cert: &X509Certificate<'_>) -> bool {
 
 /// id-ad-ocsp (RFC 5280 §4.2.2.1).
 const OCSP: &str = "1.3.6.1.5.5.7.48.1";
-/// id-ce, 2.5.29 (RFC 5280 §4.2).
-const ID_CE: &[u8] = &[0x55, 0x1d];
 /// The extensions that webpki knows: keyUsage, subjectAltName, basicConstraints, nameConstraints, cRLDistributionPoints,
 /// extendedKeyUsage.
 const KNOWN: [u8; 6] = [15, 17, 19, 30, 31, 37];

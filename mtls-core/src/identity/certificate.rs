@@ -12,13 +12,9 @@ use x509_parser::asn1_rs::{Oid, oid};
 use x509_parser::certificate::{BasicExtension, X509Certificate, X509CertificateParser};
 use x509_parser::error::X509Error;
 use x509_parser::extensions::{
-    self, BasicConstraints, GeneralName, KeyIdentifier, SubjectAlternativeName,
+    self, BasicConstraints, GeneralName, KeyIdentifier, SubjectAlternativeName, X509Extension,
 };
 use x509_parser::nom::Parser;
-use x509_parser::oid_registry::{
-    OID_X509_EXT_BASIC_CONSTRAINTS, OID_X509_EXT_EXTENDED_KEY_USAGE, OID_X509_EXT_KEY_USAGE,
-    OID_X509_EXT_SUBJECT_ALT_NAME, OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
-};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
@@ -90,20 +86,18 @@ impl Certificate {
         if !rest.is_empty() {
             return Err(format!("{} bytes after its end", rest.len()));
         }
+        let found = Extensions::of(&cert)?;
         let constraints: Option<BasicExtension<BasicConstraints>> =
-            extension(&cert, &OID_X509_EXT_BASIC_CONSTRAINTS, "basicConstraints")?;
+            decoded(found.basic_constraints, "basicConstraints")?;
         let key_usage: Option<BasicExtension<extensions::KeyUsage>> =
-            extension(&cert, &OID_X509_EXT_KEY_USAGE, "keyUsage")?;
+            decoded(found.key_usage, "keyUsage")?;
         let purposes: Option<BasicExtension<Vec<Oid<'_>>>> =
-            extension(&cert, &OID_X509_EXT_EXTENDED_KEY_USAGE, "extendedKeyUsage")?;
+            decoded(found.extended_key_usage, "extendedKeyUsage")?;
         let names: Option<BasicExtension<SubjectAlternativeName<'_>>> =
-            extension(&cert, &OID_X509_EXT_SUBJECT_ALT_NAME, "subjectAltName")?;
+            decoded(found.subject_alt_name, "subjectAltName")?;
         // A hint, which may be as broken as it likes.
-        let key_id: Result<Option<BasicExtension<KeyIdentifier<'_>>>, _> = extension(
-            &cert,
-            &OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
-            "subjectKeyIdentifier",
-        );
+        let key_id: Result<Option<BasicExtension<KeyIdentifier<'_>>>, _> =
+            decoded(found.subject_key_id, "subjectKeyIdentifier");
         Ok(Self {
             subject: Name::of_der(cert.subject().as_raw()),
             issuer: Name::of_der(cert.issuer().as_raw()),
@@ -405,20 +399,53 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// The one extension of this kind, if there is one. It is an error if it is there twice (RFC 5280 §4.2) or does not decode to its
-/// last byte: whoever reads the first of two, or only the beginning, would see another certificate than somebody else.
-fn extension<'a, T: FromDer<'a, E>, E>(
-    cert: &X509Certificate<'a>,
-    oid: &Oid<'_>,
+/// The extensions that somebody here asks for, as they stand.
+#[derive(Default)]
+struct Extensions<'c, 'a> {
+    subject_key_id: Option<&'c X509Extension<'a>>,
+    key_usage: Option<&'c X509Extension<'a>>,
+    subject_alt_name: Option<&'c X509Extension<'a>>,
+    basic_constraints: Option<&'c X509Extension<'a>>,
+    extended_key_usage: Option<&'c X509Extension<'a>>,
+}
+
+impl<'c, 'a> Extensions<'c, 'a> {
+    /// It is an error if one of them is there twice (RFC 5280 §4.2): whoever reads the first of two would see another
+    /// certificate than whoever reads the second.
+    fn of(cert: &'c X509Certificate<'a>) -> Result<Self, String> {
+        let mut found = Self::default();
+        for extension in cert.extensions() {
+            let place = match extension.oid.as_bytes().strip_prefix(ID_CE) {
+                Some([14]) => &mut found.subject_key_id,
+                Some([15]) => &mut found.key_usage,
+                Some([17]) => &mut found.subject_alt_name,
+                Some([19]) => &mut found.basic_constraints,
+                Some([37]) => &mut found.extended_key_usage,
+                Some(_) | None => continue,
+            };
+            if place.replace(extension).is_some() {
+                return Err(format!("extension {} is there twice", extension.oid));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What an extension says. It is an error if it does not decode to its last byte: whoever reads only the beginning would see
+/// another certificate than somebody else.
+fn decoded<'a, T: FromDer<'a, E>, E>(
+    extension: Option<&X509Extension<'a>>,
     name: &'static str,
 ) -> Result<Option<BasicExtension<T>>, String> {
-    let broken = |error: X509Error| format!("extension {name}: {error}");
-    let Some(found) = cert.get_extension_unique(oid).map_err(broken)? else {
+    let Some(extension) = extension else {
         return Ok(None);
     };
-    match T::from_der(found.value) {
-        Ok(([], value)) => Ok(Some(BasicExtension::new(found.critical, value))),
-        Ok(_) | Err(_) => Err(broken(X509Error::InvalidExtensions)),
+    match T::from_der(extension.value) {
+        Ok(([], value)) => Ok(Some(BasicExtension::new(extension.critical, value))),
+        Ok(_) | Err(_) => Err(format!(
+            "extension {name}: {}",
+            X509Error::InvalidExtensions
+        )),
     }
 }
 
@@ -441,6 +468,9 @@ fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
         .ok()
         .map(|v6| IpAddr::V6(Ipv6Addr::from(v6)))
 }
+
+/// `id-ce` (RFC 5280 §4.2.1), below which the extensions of that section are numbered.
+pub(crate) const ID_CE: &[u8] = &[0x55, 0x1d];
 
 /// `uniformResourceIdentifier [6] IA5String` (RFC 5280 §4.2.1.6).
 const URI_TAG: u32 = 6;
@@ -476,19 +506,37 @@ mod tests {
         assert!(magnitude(&[0]).is_empty());
     }
 
+    /// Reads a certificate with these extensions, each by the last arc of its identifier.
+    #[cfg(feature = "testing")]
+    fn with_extensions(extensions: &[(u64, &[u8])]) -> Result<Certificate, String> {
+        use rcgen::{CertificateParams, CustomExtension, KeyPair};
+
+        let extension = |&(kind, content): &(u64, &[u8])| {
+            CustomExtension::from_oid_content(&[2, 5, 29, kind], content.to_vec())
+        };
+        let mut params = CertificateParams::default();
+        params.custom_extensions = extensions.iter().map(extension).collect();
+        let key = KeyPair::generate().unwrap();
+        Certificate::parse(params.self_signed(&key).unwrap().der())
+    }
+
+    #[test]
+    #[cfg(feature = "testing")]
+    fn an_extension_that_is_there_twice_refuses_the_certificate() {
+        let (one, other) = (b"\x30\x03\x82\x01a", b"\x30\x03\x82\x01b");
+        let read = with_extensions(&[(17, one)]).unwrap();
+        assert_eq!(read.names.dns, ["a"]);
+        for twice in [[(17, one), (17, one)], [(17, one), (17, other)]] {
+            let twice = twice.map(|(kind, content)| (kind, &content[..]));
+            let refused = with_extensions(&twice).unwrap_err();
+            assert_eq!(refused, "extension 2.5.29.17 is there twice");
+        }
+    }
+
     #[test]
     #[cfg(feature = "testing")]
     fn an_extension_is_read_to_its_last_byte_or_the_certificate_is_refused() {
-        use rcgen::{CertificateParams, CustomExtension, KeyPair};
-
-        let key = KeyPair::generate().unwrap();
-        let with = |kind: u64, content: &[u8]| {
-            let mut params = CertificateParams::default();
-            let oid = [2, 5, 29, kind];
-            params.custom_extensions =
-                vec![CustomExtension::from_oid_content(&oid, content.to_vec())];
-            Certificate::parse(params.self_signed(&key).unwrap().der())
-        };
+        let with = |kind: u64, content: &[u8]| with_extensions(&[(kind, content)]);
         let kinds: [(&str, u64, &[u8]); 4] = [
             ("keyUsage", 15, b"\x03\x02\x05\xa0"),
             ("subjectAltName", 17, b"\x30\x03\x82\x01a"),
