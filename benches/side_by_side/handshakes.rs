@@ -264,10 +264,7 @@ fn first_contacts(setting: &Setting, runs: usize) -> Sides {
 
 /// The least that tells who a stranger is.
 fn reading(setting: &Setting, runs: usize) -> Side {
-    let Server::Bare(config) = setting.bare(Tickets::None) else {
-        panic!("bare is bare")
-    };
-    each_once(strange_clients(setting, runs), Server::Reading(config))
+    each_once(strange_clients(setting, runs), setting.reading())
 }
 
 /// As many leaves as there will be runs.

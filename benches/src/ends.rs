@@ -13,15 +13,15 @@ use mtls_core::rustls::pki_types::{CertificateDer, CertificateRevocationListDer,
 use mtls_core::rustls::server::danger::ClientCertVerifier;
 use mtls_core::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use mtls_core::rustls::{
-    ClientConfig, ClientConnection, ClientHandshake, HandshakeKind, RootCertStore, ServerConfig,
-    ServerConnection, ServerHandshake, version,
+    ClientConfig, ClientConnection, ClientHandshake, ConfigBuilder, HandshakeKind, RootCertStore,
+    ServerConfig, ServerConnection, ServerHandshake, WantsVerifier, version,
 };
 use mtls_core::testing::{CaOptions, Issued, KeyKind, LeafOptions, MountedDir, TestCa};
 use mtls_core::{
     ClientTls, CredentialSource, PeerInfo, Policy, Publisher, Resumption, ServerTls, TrustMaterial,
 };
 
-use crate::floor::{ProofAlone, read_name};
+use crate::floor::{ConfigEach, ProofAlone, read_name};
 use crate::measure::Meter;
 
 /// Whose CPU counts.
@@ -34,8 +34,8 @@ pub enum Whose {
 #[derive(Clone)]
 pub enum Server {
     Bare(Arc<ServerConfig>),
-    /// A bare one that looks at who its client was.
-    Reading(Arc<ServerConfig>),
+    /// A bare one that has a config for each connection, and looks at who its client was.
+    Reading(Arc<ConfigEach>),
     Ours(ServerTls),
 }
 
@@ -145,26 +145,44 @@ impl Setting {
     }
 
     pub fn bare(&self, tickets: Tickets) -> Server {
-        let roots = Arc::new(self.roots());
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&self.provider))
-                .with_crls(self.lists.iter().cloned())
-                .build()
-                .unwrap();
-        self.server(tickets, verifier)
+        Server::Bare(Arc::new(self.config(tickets, self.verifier())))
+    }
+
+    /// The bare one as the least that tells who a stranger is.
+    pub fn reading(&self) -> Server {
+        let verifier = self.verifier();
+        let made = self.config(Tickets::None, Arc::clone(&verifier));
+        Server::Reading(Arc::new(ConfigEach {
+            builder: self.builder(),
+            verifier,
+            resolver: made.cert_resolver,
+            alpn: made.alpn_protocols,
+        }))
     }
 
     /// The bare one, with a verifier that costs nothing.
     pub fn floor(&self, tickets: Tickets) -> Server {
         let verifier = ProofAlone(Arc::clone(&self.provider));
-        self.server(tickets, Arc::new(verifier))
+        Server::Bare(Arc::new(self.config(tickets, Arc::new(verifier))))
     }
 
-    fn server(&self, tickets: Tickets, verifier: Arc<dyn ClientCertVerifier>) -> Server {
-        let provider = Arc::clone(&self.provider);
-        let mut config = ServerConfig::builder_with_provider(provider)
+    fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
+        let roots = Arc::new(self.roots());
+        WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&self.provider))
+            .with_crls(self.lists.iter().cloned())
+            .build()
+            .unwrap()
+    }
+
+    fn builder(&self) -> ConfigBuilder<ServerConfig, WantsVerifier> {
+        ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&version::TLS13])
             .unwrap()
+    }
+
+    fn config(&self, tickets: Tickets, verifier: Arc<dyn ClientCertVerifier>) -> ServerConfig {
+        let mut config = self
+            .builder()
             .with_client_cert_verifier(verifier)
             .with_single_cert(self.server.chain_der(), self.server.key_der())
             .unwrap();
@@ -177,7 +195,7 @@ impl Setting {
             Tickets::One => config.send_tls13_tickets = 1,
             Tickets::Default => {}
         }
-        Server::Bare(Arc::new(config))
+        config
     }
 
     pub fn bare_client(&self, issued: &Issued, tickets: Tickets) -> Client {
@@ -284,7 +302,8 @@ struct ServerEnd {
 impl ServerEnd {
     fn begin(server: &Server) -> Self {
         let (config, ours) = match server {
-            Server::Bare(config) | Server::Reading(config) => (Arc::clone(config), None),
+            Server::Bare(config) => (Arc::clone(config), None),
+            Server::Reading(configs) => (configs.make(), None),
             Server::Ours(server) => {
                 let handshake = server.handshake();
                 (handshake.config(), Some(handshake))

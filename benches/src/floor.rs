@@ -5,7 +5,9 @@
 //! and at best for free: whoever has a handshake that takes less has left one of the former out. It lets in anybody, and is
 //! for measuring alone.
 //!
-//! At first contact: rustls with its own verifier, and then one look at who it was. rustls keeps the leaf as bytes.
+//! At first contact: rustls with its own verifier in a config of each connection's own, and then one look at who it was.
+//! rustls does not tell a verifier which connection it verifies for, and nothing replaces the verifier of a config that is
+//! made: whoever has to know has one made for each. And it keeps the leaf as bytes.
 
 use std::sync::Arc;
 
@@ -13,7 +15,11 @@ use mtls_core::rustls::client::danger::HandshakeSignatureValid;
 use mtls_core::rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use mtls_core::rustls::pki_types::{CertificateDer, UnixTime};
 use mtls_core::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use mtls_core::rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use mtls_core::rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use mtls_core::rustls::{
+    ConfigBuilder, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+    WantsVerifier,
+};
 use x509_parser::certificate::X509CertificateParser;
 use x509_parser::extensions::SubjectAlternativeName;
 use x509_parser::nom::Parser;
@@ -68,6 +74,27 @@ impl ClientCertVerifier for ProofAlone {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Makes a config for each connection, without sessions. All that is costly in it was made before.
+pub struct ConfigEach {
+    pub builder: ConfigBuilder<ServerConfig, WantsVerifier>,
+    pub verifier: Arc<dyn ClientCertVerifier>,
+    pub resolver: Arc<dyn ResolvesServerCert>,
+    pub alpn: Vec<Vec<u8>>,
+}
+
+impl ConfigEach {
+    pub fn make(&self) -> Arc<ServerConfig> {
+        let builder = self.builder.clone();
+        let mut config = builder
+            .with_client_cert_verifier(Arc::clone(&self.verifier))
+            .with_cert_resolver(Arc::clone(&self.resolver));
+        config.alpn_protocols.clone_from(&self.alpn);
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Arc::new(config)
     }
 }
 
