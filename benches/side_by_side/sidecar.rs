@@ -37,7 +37,9 @@ pub(crate) fn in_process_against() -> Vec<Row> {
             bench.measure(&mut sides[at]);
         }
     }
-    sides.iter_mut().for_each(|side| bench.hold(side));
+    for _ in 0..effort(5, 1) {
+        sides.iter_mut().for_each(|side| bench.hold(side));
+    }
     let (ours, others) = sides.split_first().unwrap();
 
     let mut rows: Vec<_> = others
@@ -61,7 +63,7 @@ struct Side {
     service: Process,
     terminator: Option<Running>,
     measured: Vec<[f64; COLUMNS.len()]>,
-    memory: f64,
+    memory: Vec<f64>,
 }
 
 /// What is measured of a side in each round, its unit, and what of ours should be beside the other.
@@ -100,7 +102,7 @@ impl Side {
             service,
             terminator,
             measured: Vec::new(),
-            memory: 0.0,
+            memory: Vec::new(),
         }
     }
 
@@ -168,7 +170,7 @@ impl Bench {
         let mut fleet = self.fleet(side, idle);
         self.runtime.block_on(fleet.ask(idle));
         let bytes: u64 = side.processes().map(system::memory).sum();
-        side.memory = bytes as f64 / f64::from(1 << 20);
+        side.memory.push(bytes as f64 / f64::from(1 << 20));
     }
 
     fn fleet(&self, side: &Side, size: usize) -> Fleet {
@@ -186,7 +188,7 @@ fn compared(ours: &Side, other: &Side) -> Vec<Row> {
             Row::pair(name(column), unit, &samples, *bar)
         })
         .collect();
-    let memory = Samples::beside_each_other(vec![ours.memory], vec![other.memory]);
+    let memory = Samples::beside_each_other(ours.memory.clone(), other.memory.clone());
     let with = format!("memory with {} idle connections", effort(1000, 64));
     rows.push(Row::pair(name(&with), "MiB", &memory, AHEAD));
     rows
