@@ -125,6 +125,20 @@ impl Row {
         self.ratio.unwrap_or(self.ours)
     }
 
+    /// Whether it is a time, and beside nothing.
+    pub(super) fn is_time_alone(&self) -> bool {
+        self.ratio.is_none() && self.is_time()
+    }
+
+    /// What the other took.
+    pub(super) fn time_beside(&self) -> Option<f64> {
+        self.beside.filter(|_| self.is_time())
+    }
+
+    fn is_time(&self) -> bool {
+        ["ns", "µs", "ms"].contains(&self.unit.as_str())
+    }
+
     pub(super) fn verdict(&self) -> Option<Verdict> {
         let (found, bar, floor) = match (self.bar, self.ratio) {
             (Bar::None, _) | (Bar::Ratio(_) | Bar::RatioAtLeast(_), None) => return None,
