@@ -189,13 +189,13 @@ impl Standing {
         let mut held = self.held();
         // Behind the lock, so that no older answer comes after a newer one.
         let snapshot = self.current.load();
-        let judged = self.judge(&snapshot, held.peer.peer(), now);
+        let judged = self.judge(&snapshot, &held.peer, now);
         held.answer = match judged {
             Ok(peer) => {
                 let (before, now) = (held.trust, snapshot.trust_generation);
                 self.current.tally().moved(self.measure.ours(), before, now);
                 held.trust = now;
-                if !Arc::ptr_eq(&peer, held.peer.peer()) {
+                if !Arc::ptr_eq(&peer, &held.peer) {
                     held.peer = LivePeer::new(peer);
                 }
                 Ok(())
@@ -203,7 +203,7 @@ impl Standing {
             Err(lost) => Err(Box::new(lost)),
         };
         // What the answer was given for comes last: who reads that it is known reads the answer too.
-        let deadline = held.peer.peer().deadline().as_unix();
+        let deadline = held.peer.deadline().as_unix();
         self.deadline.store(deadline, Ordering::Release);
         // Otherwise one request more of a peer that was just refused would pass.
         self.refused.store(held.answer.is_err(), Ordering::Release);

@@ -14,6 +14,7 @@
 //! * one verification of a chain is under way at a time, and all who wait for it share what came of it.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -122,8 +123,12 @@ impl LivePeer {
         peer.live.fetch_add(1, Ordering::Relaxed);
         Self(peer)
     }
+}
 
-    pub(crate) fn peer(&self) -> &Arc<VerifiedPeer> {
+impl Deref for LivePeer {
+    type Target = Arc<VerifiedPeer>;
+
+    fn deref(&self) -> &Arc<VerifiedPeer> {
         &self.0
     }
 }
