@@ -15,7 +15,7 @@ use super::error::{ConfigError, HandshakeError};
 use super::expected::{Destination, Expectation, Expected, naming_a_service};
 use super::explain::{from_io, from_rustls, presented};
 use super::info::PeerInfo;
-use super::posture::{TlsVersions, http_alpn};
+use super::posture::{TlsVersions, http_alpn, restrict_client};
 use super::server::check_role;
 use super::sessions::Resumption;
 use super::standing::{Dialled, Measure, Standing};
@@ -145,9 +145,7 @@ impl ClientHandshake {
             Resumption::Sessions(_) => rustls::client::Resumption::store(verifier.tickets.clone()),
             Resumption::Off => rustls::client::Resumption::disabled(),
         };
-        config.enable_early_data = false;
-        // RFC 7627 §5.3: without the extended master secret a TLS 1.2 handshake can be spliced (triple handshake).
-        config.require_ems = true;
+        restrict_client(&mut config);
         Self {
             config: Arc::new(config),
             verifier,
@@ -425,7 +423,9 @@ impl ClientTlsBuilder<Expectation> {
     /// As [`build`](Self::build), for whoever begins to dial at `now`.
     pub(crate) fn build_at(self, now: UnixTime) -> Result<ClientTls, ConfigError> {
         let snapshot = self.source.current();
-        let configs = self.versions.client(snapshot.provider())?;
+        let provider = Arc::clone(snapshot.provider());
+        let configs = ClientConfig::builder_with_provider(provider);
+        let configs = self.versions.begin(configs)?;
         check_role(&snapshot, Role::Client, now)?;
         Ok(ClientTls(Arc::new(Inner {
             source: self.source,

@@ -21,6 +21,7 @@ use super::error::HandshakeError;
 use super::explain::{alert_for, from_io, from_rustls};
 use super::info::PeerInfo;
 use super::names::Under;
+use super::posture::restrict_server;
 use super::server::ServerSettings;
 use super::sessions::{Session, Sessions};
 use super::standing::{Measure, Standing};
@@ -264,9 +265,7 @@ impl Connection {
                 config.send_tls13_tickets = 0;
             }
         }
-        config.max_early_data_size = 0;
-        // RFC 7627 §5.3: without the extended master secret a TLS 1.2 handshake can be spliced (triple handshake).
-        config.require_ems = true;
+        restrict_server(&mut config);
         config
     }
 

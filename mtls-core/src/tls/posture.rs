@@ -1,10 +1,8 @@
 //! What is the same for every config: protocol versions, ALPN, and what is off.
 
-use std::sync::Arc;
-
-use rustls::crypto::CryptoProvider;
 use rustls::{
-    ClientConfig, ConfigBuilder, ServerConfig, SupportedProtocolVersion, WantsVerifier, version,
+    ClientConfig, ConfigBuilder, ConfigSide, ServerConfig, SupportedProtocolVersion, WantsVerifier,
+    WantsVersions, version,
 };
 
 use super::error::{ConfigError, TlsFault};
@@ -21,25 +19,16 @@ pub enum TlsVersions {
 }
 
 impl TlsVersions {
-    /// What the configs of servers begin with. Made once, so that what rustls finds wrong is found before there is a connection
-    /// to lose.
-    pub(crate) fn server(
+    /// What all configs of a server or a client begin with. Made once, so that what rustls finds wrong is found before there is
+    /// a connection to lose.
+    pub(crate) fn begin<S: ConfigSide>(
         self,
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, ConfigError> {
-        ServerConfig::builder_with_provider(Arc::clone(provider))
+        builder: ConfigBuilder<S, WantsVersions>,
+    ) -> Result<ConfigBuilder<S, WantsVerifier>, ConfigError> {
+        builder
             .with_protocol_versions(self.enabled())
-            .map_err(unsuitable)
-    }
-
-    /// The same, of clients.
-    pub(crate) fn client(
-        self,
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, ConfigError> {
-        ClientConfig::builder_with_provider(Arc::clone(provider))
-            .with_protocol_versions(self.enabled())
-            .map_err(unsuitable)
+            .map_err(TlsFault::new)
+            .map_err(|source| ConfigError::ProviderUnsuitable { source })
     }
 
     fn enabled(self) -> &'static [&'static SupportedProtocolVersion] {
@@ -50,9 +39,17 @@ impl TlsVersions {
     }
 }
 
-fn unsuitable(error: rustls::Error) -> ConfigError {
-    let source = TlsFault::new(error);
-    ConfigError::ProviderUnsuitable { source }
+/// No early data; and no TLS 1.2 without the extended master secret, for such a handshake can be spliced (triple handshake,
+/// RFC 7627 §5.3).
+pub(crate) fn restrict_server(config: &mut ServerConfig) {
+    config.max_early_data_size = 0;
+    config.require_ems = true;
+}
+
+/// The same, as a client.
+pub(crate) fn restrict_client(config: &mut ClientConfig) {
+    config.enable_early_data = false;
+    config.require_ems = true;
 }
 
 /// HTTP/2, then HTTP/1.1: what an HTTP server or client of ours speaks.

@@ -273,7 +273,9 @@ impl ServerTlsBuilder<Arc<dyn Authorizer>> {
     /// As [`build`](Self::build), for whoever begins to serve at `now`.
     pub(crate) fn build_at(self, now: UnixTime) -> Result<ServerTls, ConfigError> {
         let snapshot = self.source.current();
-        let configs = self.versions.server(snapshot.provider())?;
+        let provider = Arc::clone(snapshot.provider());
+        let configs = ServerConfig::builder_with_provider(provider);
+        let configs = self.versions.begin(configs)?;
         check_role(&snapshot, Role::Server, now)?;
         let settings = ServerSettings {
             authorizer: self.authorizer,

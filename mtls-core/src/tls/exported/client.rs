@@ -20,6 +20,7 @@ use crate::tls::client::ClientTls;
 use crate::tls::error::HandshakeError;
 use crate::tls::expected::Expected;
 use crate::tls::explain::presented;
+use crate::tls::posture::restrict_client;
 use crate::tls::verifier::{carry, unproven};
 use crate::verify::chain::in_one;
 use crate::verify::{ChainError, Role, VerifiedPeer};
@@ -141,9 +142,7 @@ impl ClientConfigs {
             .with_client_cert_resolver(resolver);
         config.alpn_protocols.clone_from(&self.tls.0.alpn);
         config.resumption = Resumption::disabled();
-        config.enable_early_data = false;
-        // RFC 7627 §5.3: without the extended master secret a TLS 1.2 handshake can be spliced (triple handshake).
-        config.require_ems = true;
+        restrict_client(&mut config);
         Arc::new(config)
     }
 }

@@ -22,6 +22,7 @@ use crate::identity::PeerIdentity;
 use crate::snapshot::Current;
 use crate::tls::error::HandshakeError;
 use crate::tls::explain::{alert_for, presented};
+use crate::tls::posture::restrict_server;
 use crate::tls::server::{ServerSettings, ServerTls};
 use crate::verify::chain::in_one;
 use crate::verify::{Role, VerifiedPeer};
@@ -160,9 +161,7 @@ impl ServerConfigs {
         config.alpn_protocols = alpn;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        config.max_early_data_size = 0;
-        // RFC 7627 §5.3: without the extended master secret a TLS 1.2 handshake can be spliced (triple handshake).
-        config.require_ems = true;
+        restrict_server(&mut config);
         Arc::new(config)
     }
 }

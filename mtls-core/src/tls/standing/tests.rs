@@ -1,3 +1,5 @@
+use rustls::ServerConfig;
+
 use super::*;
 use crate::policy::Policy;
 use crate::snapshot::{CredentialSource, TrustMaterial};
@@ -5,7 +7,9 @@ use crate::testing::TestCa;
 use crate::tls::{Resumption, TlsVersions};
 
 fn settings(source: &CredentialSource) -> Arc<ServerSettings> {
-    let configs = TlsVersions::default().server(source.current().provider());
+    let provider = Arc::clone(source.current().provider());
+    let configs = ServerConfig::builder_with_provider(provider);
+    let configs = TlsVersions::default().begin(configs);
     Arc::new(ServerSettings {
         client_certificates: Default::default(),
         authorizer: Arc::new(Policy::trust_domain("example.org").unwrap()),
