@@ -151,12 +151,10 @@ impl Setting {
     /// The bare one as the least that tells who a stranger is.
     pub fn reading(&self) -> Server {
         let verifier = self.verifier();
-        let made = self.config(Tickets::None, Arc::clone(&verifier));
         Server::Reading(Arc::new(ConfigEach {
             builder: self.builder(),
+            like: self.config(Tickets::None, Arc::clone(&verifier)),
             verifier,
-            resolver: made.cert_resolver,
-            alpn: made.alpn_protocols,
         }))
     }
 

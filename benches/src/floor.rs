@@ -15,7 +15,6 @@ use mtls_core::rustls::client::danger::HandshakeSignatureValid;
 use mtls_core::rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use mtls_core::rustls::pki_types::{CertificateDer, UnixTime};
 use mtls_core::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use mtls_core::rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use mtls_core::rustls::{
     ConfigBuilder, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
     WantsVerifier,
@@ -77,23 +76,27 @@ impl ClientCertVerifier for ProofAlone {
     }
 }
 
-/// Makes a config for each connection, without sessions. All that is costly in it was made before.
+/// Makes a config for each connection, like one that is there. All that is costly in it was made before.
 pub struct ConfigEach {
     pub builder: ConfigBuilder<ServerConfig, WantsVerifier>,
     pub verifier: Arc<dyn ClientCertVerifier>,
-    pub resolver: Arc<dyn ResolvesServerCert>,
-    pub alpn: Vec<Vec<u8>>,
+    pub like: ServerConfig,
 }
 
 impl ConfigEach {
     pub fn make(&self) -> Arc<ServerConfig> {
-        let builder = self.builder.clone();
+        let Self {
+            builder,
+            verifier,
+            like,
+        } = self;
         let mut config = builder
-            .with_client_cert_verifier(Arc::clone(&self.verifier))
-            .with_cert_resolver(Arc::clone(&self.resolver));
-        config.alpn_protocols.clone_from(&self.alpn);
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
+            .clone()
+            .with_client_cert_verifier(Arc::clone(verifier))
+            .with_cert_resolver(Arc::clone(&like.cert_resolver));
+        config.alpn_protocols.clone_from(&like.alpn_protocols);
+        config.session_storage = Arc::clone(&like.session_storage);
+        config.send_tls13_tickets = like.send_tls13_tickets;
         Arc::new(config)
     }
 }

@@ -1,7 +1,7 @@
 //! Whether two runs agree: for each row, whether one's median lies within the other's spread.
 //!
 //! A time that stands beside nothing follows the pace of its machine, which on a shared one is another within the hour. What
-//! both runs measured of others tells it: those times are compared as this run would have taken them at the other's pace.
+//! both runs measured beside ours tells it: those times are compared as this run would have taken them at the other's pace.
 
 use super::row::Row;
 use crate::measure::Spread;
@@ -33,7 +33,7 @@ pub(super) fn compare(rows: &[Row], other: &[Row]) -> bool {
     disagreeing == 0
 }
 
-/// How many times as long as before others took for the same: the median over the rows that have another.
+/// How many times as long as before the same took, of what ours stands beside: the median over those rows.
 fn pace(rows: &[Row], other: &[Row]) -> Option<f64> {
     let paces = rows.iter().filter_map(|row| {
         let before = other.iter().find(|before| before.case == row.case)?;
