@@ -95,7 +95,7 @@ impl Certificate {
             decoded(found.extended_key_usage, "extendedKeyUsage")?;
         let names: Option<BasicExtension<SubjectAlternativeName<'_>>> =
             decoded(found.subject_alt_name, "subjectAltName")?;
-        // A hint, which may be as broken as it likes.
+        // A hint, whose content may be as broken as it likes.
         let key_id: Result<Option<BasicExtension<KeyIdentifier<'_>>>, _> =
             decoded(found.subject_key_id, "subjectKeyIdentifier");
         Ok(Self {
